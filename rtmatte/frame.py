@@ -28,8 +28,9 @@ class Phase(StrEnum):
 class Frame:
     """One picture.
 
-    `pixels` is (H, W, 3) RGB, uint8, or float32 in 0..255 where a file was resized for parity. It is a lease: the
-    maker of the frame may reuse the memory a few frames later, so copy what must be kept.
+    `pixels` is (H, W, 3) RGB, uint8, or float32 in 0..255 where a file was resized for parity. Only a compositor may
+    make frames of another kind, for sinks that want them: (H, W, 1) an alpha, (H, W, 4) RGB with straight alpha.
+    It is a lease: the maker may reuse the memory a few frames later, so copy what must be kept.
     `captured_at` is in seconds on the session clock; `pts` is media time in seconds, or None for live input.
     """
 
@@ -40,7 +41,7 @@ class Frame:
 
     def __post_init__(self) -> None:
         shape, dtype = self.pixels.shape, self.pixels.dtype
-        if len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        if len(shape) != 3 or shape[2] not in (1, 3, 4) or 0 in shape:
             raise InputError(f"a frame has shape (height, width, 3); found {shape}")
         if dtype != np.uint8 and dtype != np.float32:
             raise InputError(f"a frame holds uint8 or float32; found {dtype}")
