@@ -14,32 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtmatte.contract import Contract, Gates
-from rtmatte.errors import StateConsumed
+from rtmatte.state import State
+
+__all__ = ["Array", "Engine", "State", "sha256_of"]
 
 Array = NDArray[Any]
-
-
-class State:
-    """The recurrent state of the rows of one engine. It is consumed by use: a step gives a new one back.
-
-    `buffers` belongs to the engine that made it; nobody else looks inside.
-    """
-
-    __slots__ = ("_buffers", "_live", "owner")
-
-    def __init__(self, owner: object, buffers: Any) -> None:
-        self.owner = owner
-        self._buffers = buffers
-        self._live = True
-
-    def take(self, owner: object) -> Any:
-        """Returns the buffers and ends this state's life; StateConsumed when it was used before or is foreign."""
-        if self.owner is not owner:
-            raise StateConsumed("this state was made by another engine; use new_state() of the engine that steps")
-        if not self._live:
-            raise StateConsumed("this state was already used by a step; go on with the state that step returned")
-        self._live = False
-        return self._buffers
 
 
 class Engine(Protocol):
@@ -57,7 +36,7 @@ class Engine(Protocol):
 
         `frame` is [B,H,W,3] in the contract's dtype, `mask` [B,1,H,W] float32 or None where no row is seeded.
         The alpha is a lease: it is overwritten by the second next step of the same stream.
-        Raises EngineError when the backend fails; the stream must then be seeded again.
+        Raises EngineError when the backend fails; the state is gone, so go on with `new_state()` and a seed.
         """
         ...
 

@@ -1,0 +1,61 @@
+"""What a step consumes: a State, one stream's memory in an engine, and the check of the arrays of a call.
+
+Every backend shares these two; neither knows what a tensor means.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtmatte.contract import FRAME, MASK, WRITE, Contract, Gates
+from rtmatte.errors import InputError, StateConsumed
+
+
+class State:
+    """The recurrent state of the rows of one engine. It is consumed by use: a step gives a new one back.
+
+    `buffers` belongs to the engine that made it; nobody else looks inside.
+    """
+
+    __slots__ = ("_buffers", "_live", "owner")
+
+    def __init__(self, owner: object, buffers: Any) -> None:
+        self.owner = owner
+        self._buffers = buffers
+        self._live = True
+
+    def take(self, owner: object) -> Any:
+        """Returns the buffers and ends this state's life; StateConsumed when it was used before or is foreign."""
+        if self.owner is not owner:
+            raise StateConsumed("this state was made by another engine; use new_state() of the engine that steps")
+        if not self._live:
+            raise StateConsumed("this state was already used by a step; go on with the state that step returned")
+        self._live = False
+        return self._buffers
+
+
+def check_call(contract: Contract, frame: NDArray[Any], mask: NDArray[np.float32] | None, gates: Gates) -> None:
+    """Raises InputError unless the arrays of a step are exactly what the contract takes.
+
+    NumPy would otherwise broadcast one row over a batch, or cut floats down to bytes, without a word.
+    """
+    _expect(FRAME, frame, contract.input(FRAME).shape, contract.input(FRAME).dtype)
+    if contract.takes(WRITE):
+        _expect(WRITE, gates.write, contract.input(WRITE).shape, "float32")
+    if not contract.takes(MASK):
+        return
+    if mask is not None:
+        _expect(MASK, mask, contract.input(MASK).shape, "float32")
+    elif gates.seed.any():
+        raise InputError("a row is to be seeded, so a mask was expected and none was found; give the mask to step()")
+
+
+def _expect(name: str, array: NDArray[Any], shape: tuple[int, ...], dtype: str) -> None:
+    if array.shape != shape or array.dtype != dtype:
+        raise InputError(
+            f"expected {name} {list(shape)} {dtype}, found {list(array.shape)} {array.dtype}; "
+            "resize the picture to the size of the model's contract"
+        )
