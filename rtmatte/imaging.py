@@ -1,0 +1,162 @@
+"""Pictures on the CPU: read, write, resize, and fit a frame into a working size.
+
+Everything is RGB; BGR exists only on the lines that talk to OpenCV's codecs. Nothing here knows a model or a stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rtmatte.errors import InputError, MaskError, RtmatteError, SinkError, SourceError
+from rtmatte.frame import Mask
+
+Picture = NDArray[Any]
+Size = tuple[int, int]  # (width, height)
+
+_DEPTH = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+
+
+def load_image(path: Path) -> NDArray[np.uint8]:
+    """Returns the picture in `path` as (H, W, 3) uint8 RGB, turned upright; SourceError when there is none."""
+    decoded = _decode(path, cv2.IMREAD_COLOR, SourceError)
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def load_mask(path: Path) -> Mask:
+    """Returns the mask in `path`: white is the person, grey is in between.
+
+    A picture with transparency is read by its alpha channel, a coloured one by its brightness; 8 and 16 bits.
+    Raises MaskError when the file cannot be read as a picture.
+    """
+    decoded = _decode(path, cv2.IMREAD_UNCHANGED, MaskError)
+    depth = _DEPTH.get(decoded.dtype)
+    if depth is None:
+        raise MaskError(f"expected a mask of 8 or 16 bits, found {decoded.dtype} in {path}; save it as a PNG")
+    if decoded.ndim == 3:
+        has_alpha = decoded.shape[2] == 4 and decoded[..., 3].min() < depth
+        decoded = decoded[..., 3] if has_alpha else cv2.cvtColor(decoded[..., :3], cv2.COLOR_BGR2GRAY)
+    return Mask(decoded.astype(np.float32) / np.float32(depth))
+
+
+def _decode(path: Path, flags: int, error: type[RtmatteError]) -> Picture:
+    # Bytes are read here because OpenCV cannot open every path that Windows allows.
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as reason:
+        raise error(f"cannot read {path}: {reason.strerror or reason}") from reason
+    try:
+        decoded = cv2.imdecode(data, flags) if data.size else None
+    except cv2.error:  # a header that promises more pixels than OpenCV accepts
+        decoded = None
+    if decoded is None:
+        raise error(f"expected a picture, found none in {path} ({data.size} bytes); use PNG or JPEG")
+    return decoded
+
+
+def save_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Writes (H, W), (H, W, 1) grey, (H, W, 3) RGB or (H, W, 4) RGBA as a PNG; SinkError when it cannot."""
+    if pixels.ndim == 3 and pixels.shape[2] > 1:
+        code = cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
+        encoded = cv2.imencode(".png", cv2.cvtColor(pixels, code))[1]
+    else:
+        encoded = cv2.imencode(".png", pixels)[1]
+    try:
+        path.write_bytes(encoded.tobytes())
+    except OSError as reason:
+        raise SinkError(f"cannot write {path}: {reason.strerror or reason}") from reason
+
+
+def resize(pixels: Picture, size: Size, out: Picture | None = None) -> Picture:
+    """Returns `pixels` (H, W) or (H, W, C) at `size`: averaged over areas when it shrinks, linear when it grows.
+
+    The answer is `out` when given (of that size and the dtype of `pixels`), else a new array, also at equal size.
+    """
+    if out is None:
+        out = np.empty((size[1], size[0], *pixels.shape[2:]), pixels.dtype)
+    # OpenCV answers in new memory, without a word, when the given one does not fit.
+    assert (out.shape, out.dtype) == ((size[1], size[0], *pixels.shape[2:]), pixels.dtype), (out.shape, out.dtype)
+    height, width = pixels.shape[:2]
+    if (width, height) == size:
+        np.copyto(out, pixels)
+        return out
+    shrinks = size[0] <= width and size[1] <= height
+    target = out[..., 0] if pixels.shape[2:] == (1,) else out  # OpenCV drops an axis of one channel
+    cv2.resize(pixels, size, dst=target, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Where a picture lies inside a working frame of another shape: scaled as a whole, centred, black around it.
+
+    `target` is the working (width, height), `box` the picture's (x, y, width, height) in it.
+    """
+
+    target: Size
+    box: tuple[int, int, int, int]
+
+    @classmethod
+    def contain(cls, source: Size, target: Size) -> Fit:
+        """Returns the fit that shows all of `source` as large as `target` allows."""
+        if min(*source, *target) < 1:
+            raise InputError(f"expected sizes of at least 1x1, found {source} into {target}")
+        scale = min(target[0] / source[0], target[1] / source[1])
+        width, height = (max(1, min(limit, round(side * scale))) for side, limit in zip(source, target, strict=True))
+        return cls(target, ((target[0] - width) // 2, (target[1] - height) // 2, width, height))
+
+    def crop(self, working: Picture) -> Picture:
+        """Returns the part of a working-size array (H, W, ...) that shows the picture: a view."""
+        x, y, width, height = self.box
+        return working[y : y + height, x : x + width]
+
+    def forward(self, pixels: Picture, out: Picture) -> None:
+        """Writes `pixels` (H, W) or (H, W, 3), of any size, into the box of `out` and black around it.
+
+        It allocates nothing while the dtypes agree or the sizes do. float32 becomes uint8 by rounding, in 0..255.
+        """
+        x, y, width, height = self.box
+        inside = self.crop(out)
+        if pixels.dtype == out.dtype:
+            resize(pixels, (width, height), inside)
+        else:
+            _convert(pixels if inside.shape == pixels.shape else resize(pixels, (width, height)), inside)
+        if inside.shape != out.shape:
+            for bar in (out[:y], out[y + height :], out[:, :x], out[:, x + width :]):
+                bar.fill(0)
+
+
+def _convert(pixels: Picture, out: Picture) -> None:
+    if out.dtype == np.uint8:
+        pixels = np.clip(np.rint(pixels), 0, 255)
+    np.copyto(out, pixels, casting="unsafe")
+
+
+def dilate_then_erode(mask: Mask, *, dilate: int, erode: int) -> Mask:
+    """Returns a first-frame mask grown and then shrunk by ellipses of `dilate` and `erode` pixels across.
+
+    Growing makes everything that is not black white, shrinking keeps only what is white; with neither (0) the greys
+    stay as they are. One pass each, the picture's outside counts for nothing. This is MatAnyone's preparation
+    of a first mask.
+    """
+    if not dilate and not erode:
+        return mask
+    grey = np.rint(mask.values * 255.0).astype(np.uint8)
+    if dilate:
+        grey = cv2.dilate(_binary(grey != 0), _ellipse(dilate)).astype(np.uint8, copy=False)
+    if erode:
+        grey = cv2.erode(_binary(grey == 255), _ellipse(erode)).astype(np.uint8, copy=False)
+    return Mask(grey.astype(np.float32) / np.float32(255.0))
+
+
+def _binary(chosen: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    return np.where(chosen, np.uint8(255), np.uint8(0))
+
+
+def _ellipse(across: int) -> Picture:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (across, across))
