@@ -1,0 +1,54 @@
+# Everything a checkout needs; `make` alone lists the targets.
+
+PYTHON ?= python3
+# Another package index for torch alone, for instance one with CPU builds; empty: the default index.
+TORCH_INDEX ?=
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
+TORCH := $(shell sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test check bench train clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+env: $(VENV)/.dev  ## .venv with everything for development (torch included: large)
+
+demo: $(VENV)/.base  ## the bundled clip through the live line, into demo.mp4 (installs no torch)
+	$(VENV)/bin/rtmatte demo --output demo.mp4
+
+test: $(VENV)/.dev  ## all tests: no GPU, camera or network needed
+	$(RUN) -m pytest
+
+check: $(VENV)/.dev  ## format, lint, and types on three platforms
+	$(RUN) -m ruff format --check
+	$(RUN) -m ruff check
+	for platform in linux win32 darwin; do \
+	    $(RUN) -m mypy --platform $$platform --cache-dir .mypy_cache/$$platform || exit 1; \
+	done
+
+bench: $(VENV)/.base  ## latency of the network and of the compositor on this machine
+	$(VENV)/bin/rtmatte bench
+
+train: $(VENV)/.dev  ## train the default network; goes on where it was stopped
+	$(RUN) -m training
+
+clean:  ## remove caches and build output; .venv, runs/ and your videos stay
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis demo.mp4
+	find . -name __pycache__ -not -path './$(VENV)*' -prune -exec rm -rf {} +
+
+# One stamp a step, so that a step is done once for every change of pyproject.toml.
+$(VENV)/.base: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rtmatte needs Python 3.11 or newer, " \
+	    "$(PYTHON) is %d.%d; name another: make PYTHON=python3.11" % sys.version_info[:2])'
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[cpu]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(if $(TORCH_INDEX),$(PIP) --index-url '$(TORCH_INDEX)' '$(TORCH)')
+	$(PIP) --editable '.[dev]'
+	touch $@
