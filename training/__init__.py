@@ -1,0 +1,1 @@
+"""Training of the compact network: data made on the fly, losses, loop. Never imported by `rtmatte`."""

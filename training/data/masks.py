@@ -1,0 +1,59 @@
+"""First masks as users and segmenters give them: too wide, too narrow, coarse, or with a part missing."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.data.dice import Dice
+
+_MOST_PIXELS = 7  # of growth or shrinkage, in a frame of 192 rows or more
+
+
+def given_mask(alpha: Tensor, dice: Dice) -> Tensor:
+    """A degraded 0/1 mask (sometimes soft) [n, 1, H, W] of `alpha` [n, 1, H, W]; never much smaller than the person."""
+    n, _, height, width = alpha.shape
+    true = (alpha > 0.5).float()
+    mask = torch.where(_column(dice.chance(n, 0.25)), _coarse(true, dice), true)
+    mask = _regrown(mask, dice)
+    mask = torch.where(_column(dice.chance(n, 0.12)), _with_part_missing(mask, dice, height, width), mask)
+    kept = (mask * true).sum((1, 2, 3)) > 0.5 * true.sum((1, 2, 3))
+    mask = torch.where(_column(kept), mask, true)
+    return torch.where(_column(dice.chance(n, 0.1)), alpha, mask)
+
+
+def _column(values: Tensor) -> Tensor:
+    return values.reshape(-1, 1, 1, 1)
+
+
+def _regrown(mask: Tensor, dice: Dice) -> Tensor:
+    """Each mask dilated or eroded by its own number of pixels; a third stay as they are."""
+    n, height = len(mask), mask.shape[-2]
+    most = max(1, round(_MOST_PIXELS * min(1.0, height / 192)))
+    radius = dice.integers(n, low=-most, high=most) * ~dice.chance(n, 0.3)
+    wide, narrow, out = mask, mask, mask
+    for step in range(1, most + 1):
+        wide = F.max_pool2d(wide, 3, 1, 1)
+        narrow = -F.max_pool2d(-narrow, 3, 1, 1)
+        out = torch.where(_column(radius == step), wide, torch.where(_column(radius == -step), narrow, out))
+    return out
+
+
+def _coarse(mask: Tensor, dice: Dice) -> Tensor:
+    """Masks drawn at a low resolution: straight pieces of outline, fingers lost."""
+    size = (mask.shape[-2], mask.shape[-1])
+    cells = dice.integer(10, 28)
+    small = F.adaptive_avg_pool2d(mask, (cells, max(round(cells * size[1] / size[0]), 4)))
+    return (F.interpolate(small, size, mode="bilinear") > 0.5).float()
+
+
+def _with_part_missing(mask: Tensor, dice: Dice, height: int, width: int) -> Tensor:
+    """Masks without what lies in one random tilted oval."""
+    n = len(mask)
+    y = torch.linspace(0, 1, height, device=mask.device)[:, None] - dice.uniform(n, 1, 1)
+    x = torch.linspace(0, 1, width, device=mask.device) - dice.uniform(n, 1, 1)
+    tilt = dice.uniform(n, 1, 1, low=-1.0)
+    reach = dice.uniform(n, 2, 1, 1, low=0.06, high=0.18)
+    oval = ((x + tilt * y) / reach[:, 0]) ** 2 + ((y - tilt * x) / reach[:, 1]) ** 2 < 1
+    return mask * ~oval[:, None]

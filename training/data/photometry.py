@@ -1,0 +1,133 @@
+"""Light and camera: fitting a cut-out to its background, then exposure, blur, noise, sharpening and JPEG.
+
+Shapes: n clips, T frames. One set of parameters a clip, fresh noise a frame.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.data.dice import Dice
+from training.data.jpeg import jpeg
+
+_NECK = 0.26  # below this share of head-to-bottom a sprite is clothes, hands and arms
+
+
+def clothes_matrix(dice: Dice, count: int) -> Tensor:
+    """[n, 3, 3] colour matrices for clothes: a hue turn, another brightness; the identity for three quarters."""
+    angle = dice.uniform(count, high=6.2832)
+    cosine, sine = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
+    mean = torch.full((3, 3), 1 / 3, device=dice.device)
+    cross = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]], device=dice.device) / 3**0.5
+    identity = torch.eye(3, device=dice.device)
+    turn = cosine * identity + (1 - cosine) * mean + sine * cross  # rotation about the grey axis
+    saturation = dice.uniform(count, 1, 1, low=0.6, high=2.0)
+    turn = (saturation * identity + (1 - saturation) * mean) @ turn
+    turn = turn * dice.uniform(count, 1, 1, low=0.35, high=1.2)
+    return torch.where(dice.chance(count, 0.25)[:, None, None], turn, identity)
+
+
+def dress(sprites: Tensor, top: Tensor, clothes: Tensor) -> Tensor:
+    """Sprites [n, K, 4, s, s] with `clothes` [n, 3, 3] applied below the neck to what has not the colour of skin."""
+    rows = torch.nonzero((clothes != torch.eye(3, device=clothes.device)).any(2).any(1)).flatten()
+    if len(rows) == 0:
+        return sprites
+    rgb = sprites[rows, :, :3]
+    red, green, blue = rgb.unbind(2)
+    skin = ((red - blue - 0.08) * 8).clamp(0, 1) * ((red - green) * 12).clamp(0, 1) * ((red - 0.3) * 6).clamp(0, 1)
+    row = (torch.arange(sprites.shape[-2], device=sprites.device) + 0.5) / sprites.shape[-2]
+    start = top[rows, None]
+    body = (((row - start) / (1 - start) - _NECK) * 30).clamp(0, 1)
+    weight = body[:, None, :, None] * (1 - skin)
+    changed = torch.einsum("nij,nkjhw->nkihw", clothes[rows], rgb)
+    sprites = sprites.clone()
+    sprites[rows, :, :3] = torch.lerp(rgb, changed, weight[:, :, None]).clamp_(0, 1)
+    return sprites
+
+
+def harmonise(sprites: Tensor, scene: Tensor, dice: Dice) -> Tensor:
+    """Sprites with mean and spread pulled some way to those of `scene` [n, T, 3, H, W], and a tone curve."""
+    n = len(sprites)
+    scene_mean, scene_std = _moments(scene[:, 0, :, ::4, ::4], torch.ones_like(scene[:, 0, :1, ::4, ::4]))
+    thin = sprites[:, 0, :, ::4, ::4]
+    mean, std = _moments(thin[:, :3], thin[:, 3:])
+    pull = dice.uniform(n, 1) ** 2 * 0.6
+    ratio = torch.lerp(torch.ones_like(std), (scene_std / std.clamp(min=0.05)).clamp(0.6, 1.5), pull * 0.7)
+    target = torch.lerp(mean, scene_mean.clamp(0.12, 0.85), pull)
+    gain = ratio * (1 + dice.normal(n, 3, sigma=0.03))
+    curve = dice.normal(n, 1, sigma=0.25).clamp(-0.6, 0.5)
+    shape = (n, 1, 3, 1, 1)
+    rgb = (sprites[:, :, :3] - mean.reshape(shape)) * gain.reshape(shape) + target.reshape(shape)
+    rgb = rgb.clamp_(0, 1)
+    rgb = rgb + curve.reshape(n, 1, 1, 1, 1) * rgb * (1 - rgb)
+    return torch.cat([rgb, sprites[:, :, 3:]], 2)
+
+
+def _moments(rgb: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and spread [n, 3] of RGB [n, 3, h, w] under a weight [n, 1, h, w]."""
+    total = weight.sum((-2, -1)).clamp(min=1e-3)
+    mean = (rgb * weight).sum((-2, -1)) / total
+    variance = ((rgb - mean[..., None, None]) ** 2 * weight).sum((-2, -1)) / total
+    return mean, variance.clamp(min=0).sqrt()
+
+
+def soft_presence(alpha: Tensor, factor: int = 8) -> Tensor:
+    """`alpha` [n, T, 1, H, W] blurred widely: for shadows and light that wraps round an outline."""
+    flat = alpha.flatten(0, 1)
+    size = (alpha.shape[-2], alpha.shape[-1])
+    coarse = F.avg_pool2d(F.avg_pool2d(flat, factor, ceil_mode=True), 3, 1, 1, count_include_pad=False)
+    return F.interpolate(coarse, size, mode="bilinear").reshape(alpha.shape)
+
+
+def light(frames: Tensor, times: Tensor, dice: Dice, strength: float) -> Tensor:
+    """Tone curve (as gamma 0.75-1.3), exposure drift, and sometimes a dark room, flat contrast or coloured light."""
+    n = len(frames)
+    one = torch.ones(n, 1, device=frames.device)
+    coloured = dice.uniform(n, 3, low=0.5, high=1.25)
+    gain = torch.where(dice.chance(n, 0.12)[:, None], coloured, 1 + dice.normal(n, 3, sigma=0.03))
+    gain = gain * torch.where(dice.chance(n, 0.15)[:, None], dice.uniform(n, 1, low=0.15, high=0.5), one)
+    contrast = torch.where(dice.chance(n, 0.12)[:, None], dice.uniform(n, 1, low=0.35, high=0.7), one)
+    lift = (1 - contrast) * dice.uniform(n, 1, low=0.1, high=0.6) * strength
+    drift = dice.path(n, times, channels=1) * (dice.uniform(n, 1, 1) ** 3 * 0.25)
+    per_frame = 1 + strength * (torch.exp(drift) * (contrast * gain)[:, None] - 1)
+    frames = torch.addcmul(lift[..., None, None, None], frames, per_frame[..., None, None]).clamp_(0, 1)
+    curve = dice.uniform(n, 1, 1, 1, 1, low=-0.5, high=0.5) * strength
+    return torch.addcmul(frames, curve * frames, 1 - frames)
+
+
+def camera(frames: Tensor, dice: Dice, strength: float) -> Tensor:
+    """Frames as a cheap camera sends them: defocus, sensor noise, denoising or sharpening halos, JPEG."""
+    if strength <= 0:
+        return frames
+    n, t = frames.shape[:2]
+    frames = _blurred(frames, dice.chance(n, 0.2) * dice.uniform(n, low=0.4))
+    sigma = dice.uniform(n, 1, 1, 1, 1) ** 1.5 * (7 / 255) * strength
+    frames = torch.addcmul(frames, dice.grain(tuple(frames.shape)), sigma)
+    denoised = dice.chance(n, 0.35) * dice.uniform(n, low=0.4, high=0.9)  # leaves noise that is correlated
+    halo = dice.chance(n, 0.4) * dice.uniform(n, low=-1.0, high=-0.2)
+    frames = _blurred(frames, torch.where(denoised > 0, denoised, halo) * strength)
+    quality = dice.uniform(n, low=35, high=95).repeat_interleave(t)
+    return jpeg(frames.flatten(0, 1).clamp_(0, 1), quality).reshape(frames.shape)
+
+
+def _blurred(frames: Tensor, amount: Tensor) -> Tensor:
+    """Frames [n, T, 3, H, W] moved toward their blur by `amount` [n]; below 0 sharpens. Zero costs nothing."""
+    rows = torch.nonzero(amount).flatten()
+    if len(rows) == 0:
+        return frames
+    part = frames[rows]
+    soft = blur(part.flatten(0, 1)).reshape(part.shape)
+    return frames.index_copy(0, rows, torch.lerp(part, soft, amount[rows].reshape(-1, 1, 1, 1, 1)))
+
+
+def blur(pictures: Tensor) -> Tensor:
+    """Pictures [n, c, h, w] under a binomial 5x5 kernel (sigma 1), summed from shifted copies for speed."""
+    padded = F.pad(pictures, (2, 2, 2, 2), mode="replicate")
+    for side in (-1, -2):
+        for _ in range(2):  # 1 2 1 twice is 1 4 6 4 1
+            size = padded.shape[side] - 2
+            middle = padded.narrow(side, 1, size)
+            padded = (padded.narrow(side, 0, size) + padded.narrow(side, 2, size)).mul_(0.25).add_(middle, alpha=0.5)
+    return padded
