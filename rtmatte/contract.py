@@ -7,15 +7,15 @@ tensor is ever found by its index and no shape is ever guessed. It runs nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtmatte.errors import ContractError
+from rtmatte.modelfile import read_header
 
 VERSION = 1
 METADATA_KEY = "rtmatte.contract"
@@ -44,6 +44,12 @@ class TensorSpec:
     name: str
     shape: tuple[int, ...]
     dtype: DType = "float32"
+
+    def __post_init__(self) -> None:
+        if self.dtype not in get_args(DType):
+            raise ContractError(f"tensor {self.name!r}: expected one of {get_args(DType)}, found {self.dtype!r}")
+        if not self.shape or any(not isinstance(n, int) or n < 1 for n in self.shape):
+            raise ContractError(f"tensor {self.name!r}: expected a static shape, found {list(self.shape)}")
 
     @property
     def nbytes(self) -> int:
@@ -83,12 +89,31 @@ class Contract:
     def __post_init__(self) -> None:
         if self.version != VERSION:
             raise ContractError(f"expected contract version {VERSION}, found {self.version}; export the model again")
+        if self.role not in get_args(Role):
+            raise ContractError(f"expected a role of {get_args(Role)}, found {self.role!r}")
         names = [t.name for t in (*self.inputs, *self.states)]
         if len(set(names)) != len(names):
             raise ContractError(f"a contract names each tensor once; found {names}")
         frame = self.input(FRAME)
-        if len(frame.shape) != 4 or frame.shape[3] != 3 or min(frame.shape) < 1:
+        if len(frame.shape) != 4 or frame.shape[3] != 3:
             raise ContractError(f"expected a frame of [batch, height, width, 3], found {list(frame.shape)}")
+        self._check_shapes(*frame.shape[:3])
+        for name, least in (("slots", 0), ("write_every", 1), ("warmup", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ContractError(f"expected {name} of at least {least}, found {value!r}")
+
+    def _check_shapes(self, batch: int, height: int, width: int) -> None:
+        known = {MASK: (1, height, width), SEED: (1,), SETTLE: (1,), WRITE: (self.slots,)}
+        for spec in self.inputs:
+            expected = (batch, *known.get(spec.name, spec.shape[1:]))
+            if spec.shape != expected or (spec.name in known and spec.dtype != "float32"):
+                raise ContractError(
+                    f"expected {spec.name} {list(expected)} float32, found {list(spec.shape)} {spec.dtype}"
+                )
+        alphas = [spec.shape for spec in self.outputs if spec.name == ALPHA]
+        if self.role != "tail" and alphas != [(batch, 1, height, width)]:
+            raise ContractError(f"expected one {ALPHA} {[batch, 1, height, width]}, found {[list(a) for a in alphas]}")
 
     def input(self, name: str) -> TensorSpec:
         """Returns the input called `name`; ContractError when the model has none."""
@@ -132,9 +157,9 @@ class Contract:
                 )
             for part in ("inputs", "states", "outputs"):
                 raw[part] = tuple(TensorSpec(t["name"], tuple(t["shape"]), t["dtype"]) for t in raw[part])
-            raw["self_test"] = tuple(tuple(row) for row in raw["self_test"])
+            raw["self_test"] = tuple(tuple(float(mean) for mean in row) for row in raw["self_test"])
             return cls(**raw)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             if isinstance(error, ContractError):
                 raise
             raise ContractError(f"the contract in the model is damaged ({error}); export the model again") from error
@@ -219,64 +244,7 @@ def read_contract(path: Path) -> Contract:
 
     Raises ContractError for a file that is truncated, is not ONNX, or carries no contract.
     """
-    try:
-        with path.open("rb") as file:
-            for key, value in _metadata(file, path.stat().st_size):
-                if key == METADATA_KEY:
-                    return Contract.from_json(value)
-    except OSError as error:
-        raise ContractError(f"cannot read the model {path}: {error.strerror or error}") from error
-    except (EOFError, UnicodeDecodeError) as error:
-        raise ContractError(f"{path} is not a complete ONNX file; copy or export it again") from error
-    raise ContractError(f"{path} carries no {METADATA_KEY!r} entry; make it with `python -m export`")
-
-
-_METADATA_FIELD = 14  # ModelProto.metadata_props in onnx.proto
-_LENGTH_DELIMITED = 2
-
-
-def _metadata(file: BinaryIO, end: int) -> Iterator[tuple[str, str]]:
-    """Yields the metadata entries of a ModelProto, seeking over everything else."""
-    while file.tell() < end:
-        for number, payload_size in _field(file):
-            if number != _METADATA_FIELD:
-                if file.tell() + payload_size > end:
-                    raise EOFError
-                file.seek(payload_size, 1)
-                continue
-            entry, stop = {1: "", 2: ""}, file.tell() + payload_size
-            while file.tell() < stop:
-                for part, size in _field(file):
-                    entry[part] = _exactly(file, size).decode()
-            yield entry[1], entry[2]
-
-
-def _field(file: BinaryIO) -> Iterator[tuple[int, int]]:
-    """Yields (field number, payload bytes) of a length-delimited field; skips a scalar and yields nothing."""
-    tag = _varint(file)
-    number, wire = tag >> 3, tag & 7
-    if wire == _LENGTH_DELIMITED:
-        yield number, _varint(file)
-    elif wire == 0:
-        _varint(file)
-    elif wire in (1, 5):
-        _exactly(file, 8 if wire == 1 else 4)
-    else:
-        raise EOFError
-
-
-def _varint(file: BinaryIO) -> int:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = _exactly(file, 1)[0]
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value
-    raise EOFError
-
-
-def _exactly(file: BinaryIO, size: int) -> bytes:
-    data = file.read(size)
-    if len(data) != size:
-        raise EOFError
-    return data
+    text = read_header(path).metadata.get(METADATA_KEY)
+    if text is None:
+        raise ContractError(f"{path} carries no {METADATA_KEY!r} entry; make it with `python -m export`")
+    return Contract.from_json(text)

@@ -1,17 +1,20 @@
-"""What a step consumes: a State, one stream's memory in an engine, and the check of the arrays of a call.
+"""One step of a model: the Engine that runs it, the State it consumes, and the check of the arrays it is given.
 
-Every backend shares these two; neither knows what a tensor means.
+Weights are shared, state is per stream. Which tensors there are is the contract's business, what a frame means is
+the session's.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtmatte.contract import FRAME, MASK, WRITE, Contract, Gates
 from rtmatte.errors import InputError, StateConsumed
+
+Array = NDArray[Any]
 
 
 class State:
@@ -37,7 +40,31 @@ class State:
         return self._buffers
 
 
-def check_call(contract: Contract, frame: NDArray[Any], mask: NDArray[np.float32] | None, gates: Gates) -> None:
+class Engine(Protocol):
+    """A loaded model. One worker calls it; several streams may share it, each with a state of its own."""
+
+    contract: Contract
+    backend: str  # what really runs, as shown to users: "onnxruntime cpu"
+
+    def new_state(self) -> State:
+        """Returns a zero state for `contract.batch` rows, which must be seeded before its alphas mean anything."""
+        ...
+
+    def step(self, frame: Array, mask: NDArray[np.float32] | None, gates: Gates, state: State) -> tuple[Array, State]:
+        """Runs one call and returns (alpha [B,1,H,W], next state).
+
+        `frame` is [B,H,W,3] in the contract's dtype, `mask` [B,1,H,W] float32 or None where no row is seeded.
+        The alpha is a lease: it is overwritten by the second next step of the same stream.
+        Raises EngineError when the backend fails; the state is gone, so go on with `new_state()` and a seed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Frees the model; using the engine afterwards is an error."""
+        ...
+
+
+def check_call(contract: Contract, frame: Array, mask: NDArray[np.float32] | None, gates: Gates) -> None:
     """Raises InputError unless the arrays of a step are exactly what the contract takes.
 
     NumPy would otherwise broadcast one row over a batch, or cut floats down to bytes, without a word.
@@ -53,9 +80,9 @@ def check_call(contract: Contract, frame: NDArray[Any], mask: NDArray[np.float32
         raise InputError("a row is to be seeded, so a mask was expected and none was found; give the mask to step()")
 
 
-def _expect(name: str, array: NDArray[Any], shape: tuple[int, ...], dtype: str) -> None:
+def _expect(name: str, array: Array, shape: tuple[int, ...], dtype: str) -> None:
     if array.shape != shape or array.dtype != dtype:
         raise InputError(
             f"expected {name} {list(shape)} {dtype}, found {list(array.shape)} {array.dtype}; "
-            "resize the picture to the size of the model's contract"
+            "give step() arrays in the shapes of the engine's contract"
         )
