@@ -1,0 +1,69 @@
+"""What can run a model: the table of backends, in the order `auto` tries them. None is imported before it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtmatte.errors import BackendError, ModelError
+from rtmatte.step import Engine
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a backend may be told: the frame size of a checkpoint, which has none of its own, and CPU threads."""
+
+    size: tuple[int, int] | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One way to run the model files that end in one of `suffixes`."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    open: Callable[[Path, Options], Engine]
+
+
+def _cuda(path: Path, options: Options) -> Engine:
+    from rtmatte.backends.ort import OrtEngine
+
+    return OrtEngine(path, device="cuda", threads=options.threads)
+
+
+def _cpu(path: Path, options: Options) -> Engine:
+    from rtmatte.backends.ort import OrtEngine
+
+    return OrtEngine(path, device="cpu", threads=options.threads)
+
+
+def _torch(path: Path, options: Options) -> Engine:
+    from rtmatte.backends.eager import EagerEngine
+
+    return EagerEngine(path, size=options.size, threads=options.threads)
+
+
+ONNX = (".onnx",)
+CHECKPOINT = (".pth", ".pt", ".safetensors")
+BACKENDS = (Backend("cuda", ONNX, _cuda), Backend("cpu", ONNX, _cpu), Backend("torch", CHECKPOINT, _torch))
+
+
+def candidates(path: Path, asked: str = AUTO) -> tuple[Backend, ...]:
+    """Returns the backends to try for `path`, best first: all that run such a file, or the one that was asked for.
+
+    ModelError for a file of no known kind; BackendError for a backend that does not exist or cannot run such a file.
+    """
+    able = tuple(backend for backend in BACKENDS if path.suffix.lower() in backend.suffixes)
+    if not able:
+        raise ModelError(f"expected a model in {', '.join((*ONNX, *CHECKPOINT))}, found {path.name}")
+    if asked == AUTO:
+        return able
+    chosen = tuple(backend for backend in able if backend.name == asked)
+    if not chosen:
+        names = ", ".join((AUTO, *(backend.name for backend in able)))
+        raise BackendError(f"expected a backend of {names} for {path.name}, found {asked!r}")
+    return chosen
