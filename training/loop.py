@@ -1,0 +1,254 @@
+"""The training loop: phases, optimiser, averaged weights, checkpoints on a timer, one process per core or GPU.
+
+Started by `python -m training`, alone or under torchrun; every process makes its own clips.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from rtmatte.network.lite import Lite, Widths
+from training import losses
+from training.data.clips import Clip, ClipOptions
+from training.recipes import Phase
+from training.unroll import Plan, Unrolled, draw_plan, unroll
+
+CHECKPOINT = "last.pt"
+AVERAGED = "averaged.pt"
+LOG = "log.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run; what is learnt is the recipe's business."""
+
+    out: Path
+    seed: int = 0
+    save_every: float = 180.0  # seconds
+    log_every: int = 20  # steps
+    averaging: float = 0.998  # decay of the shipped (averaged) weights
+    weight_decay: float = 1e-3
+    clip: float = 2.0
+    device: str = "cpu"
+
+
+class Trainee(nn.Module):
+    """The network and its losses as one module, so that DistributedDataParallel sees one forward per step."""
+
+    def __init__(self, net: Lite) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, clip: Clip, plan: Plan, phase: Phase) -> tuple[Tensor, dict[str, Tensor]]:
+        kind = clip.frames.device.type
+        with torch.autocast(kind, dtype=torch.bfloat16):
+            answers = unroll(self.net, clip.frames, clip.mask, plan)
+        parts = loss_parts(answers, clip, plan, phase)
+        return torch.stack(list(parts.values())).sum(), parts
+
+
+def loss_parts(answers: Unrolled, clip: Clip, plan: Plan, phase: Phase) -> dict[str, Tensor]:
+    """Returns every weighted part of the loss by name; their sum is minimised."""
+    truth = clip.alpha
+    value = losses.one_sided(answers.raw, truth)
+    weight = 1 + phase.edge * losses.edge_band(truth)
+    weight[:, 0] *= 2  # the first frame anchors the bank
+    cell16, cell4 = losses.cells(truth, 16), losses.cells(truth, 4)
+    seen = clip.visible[:, 1:, None, None, None].float()
+    has_mask = (clip.mask.amax((1, 2, 3)) >= 0).view(-1, 1, 1, 1, 1).float()
+    return {
+        "l1": losses.weighted_l1(value, truth, weight),
+        "l2": 2 * losses.squared(value, truth),
+        "pyramid": losses.laplacian(value, truth),
+        "temporal": 5 * losses.temporal(value, truth),
+        "coarse": phase.coarse
+        * (losses.logits_against(answers.coarse16, cell16) + losses.logits_against(answers.coarse4, cell4)),
+        "read": phase.read * losses.probability_against(answers.read, cell16[:, 1:], seen * (0.5 + 0.5 * has_mask)),
+        "change": 0.03 * losses.logits_against(answers.change, losses.changed(truth)),
+    }
+
+
+class Trainer:
+    """Everything that a checkpoint holds, and the step."""
+
+    def __init__(self, phases: tuple[Phase, ...], options: Options, widths: Widths) -> None:
+        self.phases, self.options = phases, options
+        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        torch.manual_seed(options.seed)
+        self.net = Lite(widths).to(options.device, memory_format=torch.channels_last)
+        self.averaged = Lite(widths).to(options.device)
+        self.averaged.load_state_dict(self.net.state_dict())
+        self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=1e-3, weight_decay=options.weight_decay)
+        self.shared = torch.Generator().manual_seed(options.seed)  # sizes: alike in all processes, so none waits
+        self.generator = torch.Generator().manual_seed(options.seed * 1000 + self.rank + 1)
+        trainee = Trainee(self.net)
+        self.trainee: nn.Module = (
+            DistributedDataParallel(trainee, find_unused_parameters=True) if self.world > 1 else trainee
+        )
+        self.step_number = 0
+
+    def run(
+        self,
+        make: Callable[[ClipOptions], Clip],
+        progress: Callable[[int, str, dict[str, float]], None],
+        until: float = math.inf,
+    ) -> None:
+        """Trains on what `make` makes, to the end of the recipe or until `until` on the monotonic clock.
+
+        Saves on a timer and at the end; `progress` gets (step, phase, mean parts of the loss).
+        """
+        saved_at = time.monotonic()
+        sums: dict[str, float] = {}
+        for phase, fraction in self._remaining():
+            parts = self._step(make, phase, fraction)
+            self.step_number += 1
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+            if self.step_number % self.options.log_every == 0:
+                means = {name: total / self.options.log_every for name, total in sums.items()}
+                sums.clear()
+                self._log(phase.name, means)
+                progress(self.step_number, phase.name, means)
+            now = time.monotonic()
+            stop = self._agree(now >= until)
+            if stop or self._agree(now - saved_at >= self.options.save_every):
+                self.save()
+                saved_at = time.monotonic()
+            if stop:
+                return
+        self.save()
+
+    def _agree(self, wish: bool) -> bool:
+        """Whether process 0 wishes it; asked every 10th step only, since it costs a round trip."""
+        if self.world == 1:
+            return wish
+        if self.step_number % 10:
+            return False
+        flag = torch.tensor([float(wish)])
+        dist.broadcast(flag, 0)
+        return bool(flag.item())
+
+    def _remaining(self) -> Iterator[tuple[Phase, float]]:
+        start = 0
+        for phase in self.phases:
+            for step in range(max(0, self.step_number - start), phase.steps):
+                yield phase, step / phase.steps
+            start += phase.steps
+
+    def _step(self, make: Callable[[ClipOptions], Clip], phase: Phase, fraction: float) -> dict[str, Tensor]:
+        self.net.train()
+        if phase.freeze_norm:
+            for module in self.net.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        high, low = phase.rate
+        rate = low + (high - low) * 0.5 * (1 + math.cos(math.pi * fraction))
+        warm = min(1.0, (self.step_number + 1) / 100)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * warm
+        options = self._draw_options(phase)
+        clip = make(options)
+        plan = draw_plan(
+            options.batch,
+            options.frames,
+            bank_only=phase.bank_only,
+            drop=phase.drop,
+            spoil=phase.spoil,
+            generator=self.generator,
+            device=self.options.device,
+        )
+        loss, parts = self.trainee(clip, plan, phase)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.options.clip)
+        if torch.isfinite(norm):
+            self.optimiser.step()
+            self._average()
+        return {name: part.detach() for name, part in parts.items()}
+
+    def _draw_options(self, phase: Phase) -> ClipOptions:
+        shares = torch.tensor([share for share, _ in phase.sizes])
+        sizes = phase.sizes[int(torch.multinomial(shares, 1, generator=self.shared))][1]
+        height, width = sizes[self._number(0, len(sizes) - 1)]
+        low, high = phase.frames
+        fits = max(1, phase.pixels // (height * width))  # frames of this size in one step
+        frames = min(self._number(low, high), max(low, fits))
+        return replace(phase.data, height=height, width=width, frames=frames, batch=max(1, fits // frames))
+
+    def _number(self, low: int, high: int) -> int:
+        return int(torch.randint(low, high + 1, (), generator=self.shared))
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        keep = min(self.options.averaging, (1 + self.step_number) / (10 + self.step_number))
+        for mean, now in zip(self.averaged.state_dict().values(), self.net.state_dict().values(), strict=True):
+            if mean.dtype.is_floating_point:
+                mean.lerp_(now, 1 - keep)
+            else:
+                mean.copy_(now)
+
+    def save(self) -> None:
+        """Writes the resumable checkpoint and the averaged weights, each written beside and renamed."""
+        rngs: list[Any] = [None] * self.world
+        mine = {"shared": self.shared.get_state(), "plan": self.generator.get_state(), "torch": torch.get_rng_state()}
+        if self.world > 1:
+            dist.all_gather_object(rngs, mine)
+        else:
+            rngs = [mine]
+        if self.rank:
+            return
+        widths = self.net.widths.to_dict()
+        out = self.options.out
+        whole = {
+            "widths": widths,
+            "net": self.net.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step_number,
+            "rngs": rngs,
+        }
+        write_then_rename(whole, out / CHECKPOINT)
+        write_then_rename({"widths": widths, "net": self.averaged.state_dict()}, out / AVERAGED)
+
+    def resume(self) -> bool:
+        """Goes on from the checkpoint in the output folder; False when there is none."""
+        path = self.options.out / CHECKPOINT
+        if not path.exists():
+            return False
+        saved = torch.load(path, map_location=self.options.device, weights_only=True)
+        self.net.load_state_dict(saved["net"])
+        self.averaged.load_state_dict(saved["averaged"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.step_number = saved["step"]
+        if len(saved["rngs"]) == self.world:
+            mine = saved["rngs"][self.rank]
+            self.shared.set_state(mine["shared"].cpu())
+            self.generator.set_state(mine["plan"].cpu())
+            torch.set_rng_state(mine["torch"].cpu())
+        return True
+
+    def _log(self, phase: str, means: dict[str, float]) -> None:
+        if self.rank:
+            return
+        record = {"step": self.step_number, "phase": phase, "time": round(time.time(), 1)}
+        record |= {name: round(value, 5) for name, value in means.items()}
+        with (self.options.out / LOG).open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+def write_then_rename(content: dict[str, Any], path: Path) -> None:
+    """Writes `content` to `path` so that a killed process leaves the old file or the new one, never half of it."""
+    part = path.with_suffix(".part")
+    torch.save(content, part)
+    part.replace(path)

@@ -1,0 +1,107 @@
+"""Recipes: what is trained in which order. A recipe is a list of phases; a phase is data, losses and a learning rate.
+
+The order matters. Trained naively, such a network becomes a propagator of its last alpha and never reads its bank, and
+no ordinary metric shows it; so the bank is trained alone first, and every later phase drops the last frame's state in
+part of the clips and keeps every size in the mix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from training.data.clips import ClipOptions
+
+Size = tuple[int, int]  # (height, width)
+
+SMALL: tuple[Size, ...] = ((112, 192), (144, 192), (192, 112), (128, 128))
+MIDDLE: tuple[Size, ...] = ((144, 256), (192, 256), (256, 144), (208, 368))
+LARGE: tuple[Size, ...] = ((288, 384), (240, 432), (384, 224))
+FULL: tuple[Size, ...] = ((288, 512), (384, 512), (512, 288))
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One part of a recipe. Probabilities are per clip unless they say otherwise."""
+
+    name: str
+    steps: int
+    sizes: tuple[tuple[float, tuple[Size, ...]], ...]  # (share of the steps, sizes)
+    frames: tuple[int, int]  # bounds of the clip length at the smallest sizes
+    pixels: int  # per process and step: sets the batch, and shortens clips at large sizes
+    rate: tuple[float, float]  # learning rate at the start and the end, cosine between
+    bank_only: float = 0.0
+    drop: float = 0.3
+    spoil: float = 0.15
+    edge: float = 2.0  # extra weight of the edge band
+    coarse: float = 0.1  # weight of the 1/16 and 1/4 logits
+    read: float = 0.1  # weight of the alpha read from the bank
+    freeze_norm: bool = False
+    data: ClipOptions = field(default_factory=ClipOptions)
+
+
+LITE = (
+    Phase(
+        name="bank",
+        steps=3000,
+        sizes=((1.0, SMALL),),
+        frames=(2, 3),
+        pixels=300_000,
+        rate=(2e-3, 1.6e-3),
+        bank_only=0.8,
+        drop=0.0,
+        spoil=0.0,
+        coarse=0.5,
+        read=0.5,
+        data=ClipOptions(second_person=0.5, twins=0.25, gap=(1, 12), no_mask=0.1, cutout=0.15),
+    ),
+    Phase(
+        name="clips",
+        steps=9000,
+        sizes=((0.75, SMALL), (0.25, MIDDLE)),
+        frames=(3, 6),
+        pixels=360_000,
+        rate=(1.6e-3, 8e-4),
+        bank_only=0.15,
+        read=0.2,
+        data=ClipOptions(second_person=0.35, twins=0.1, gap=(1, 4), covered=0.08, leave=0.08, no_mask=0.2, cutout=0.15),
+    ),
+    Phase(
+        name="larger",
+        steps=6000,
+        sizes=((0.3, SMALL), (0.45, MIDDLE), (0.25, LARGE)),
+        frames=(4, 9),
+        pixels=520_000,
+        rate=(8e-4, 3e-4),
+        bank_only=0.1,
+        edge=3.0,
+        coarse=0.05,
+        data=ClipOptions(second_person=0.3, twins=0.1, gap=(1, 3), covered=0.12, leave=0.12, no_mask=0.2, cutout=0.2),
+    ),
+    Phase(
+        name="full size",
+        steps=3000,
+        sizes=((0.15, SMALL), (0.25, MIDDLE), (0.3, LARGE), (0.3, FULL)),
+        frames=(6, 12),
+        pixels=900_000,
+        rate=(3e-4, 2e-5),
+        bank_only=0.08,
+        edge=4.0,
+        coarse=0.03,
+        freeze_norm=True,
+        data=ClipOptions(second_person=0.3, twins=0.1, gap=(1, 2), covered=0.15, leave=0.15, no_mask=0.2, cutout=0.2),
+    ),
+)
+
+TINY = (
+    Phase(
+        name="tiny",
+        steps=200,
+        sizes=((1.0, ((64, 64),)),),
+        frames=(3, 3),
+        pixels=50_000,
+        rate=(2e-3, 1e-3),
+        data=ClipOptions(second_person=0.0, occluder=0.0, cutout=0.0),
+    ),
+)
+
+RECIPES: dict[str, tuple[Phase, ...]] = {"lite": LITE, "tiny": TINY}
