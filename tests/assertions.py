@@ -1,0 +1,67 @@
+"""The tolerances of the tests, each with its reason. No test has a number of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROUNDING = 1e-6  # float32 sums of a few terms in 0..1, taken in another order
+GOLDEN_ALPHA_MEAN = 1e-5  # against stored alphas, float32 eager, per clip
+GOLDEN_ALPHA_MAX = 2e-3  # rounding may flip one token of a query's mask at p = 0.5
+GOLDEN_PART_MEAN = 1e-5  # intermediates, relative to their standard deviation
+GOLDEN_PART_MAX = 1e-3
+SAME_STEP_MEAN = 2e-6  # one float32 network in another arrangement: cut in two, batched, in pieces
+SAME_STEP_MAX = 2e-3
+SUM_RELATIVE = 1e-6  # the object memory's sums against float64
+RESIZE = 1e-4  # a resize against PyTorch's, on 0..255
+
+
+def assert_equal_but_rounding(found: NDArray[Any], expected: NDArray[Any]) -> None:
+    """Fails unless two arrays of one shape, with values about 0..1, differ by float32 rounding at most."""
+    assert found.shape == expected.shape
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING)
+
+
+def assert_golden_alpha(found: NDArray[Any], expected: NDArray[Any], what: str) -> None:
+    """Fails when an eager float32 alpha differs from the reference's."""
+    _assert_near(found, expected, mean=GOLDEN_ALPHA_MEAN, most=GOLDEN_ALPHA_MAX, what=what)
+
+
+def assert_golden_part(found: NDArray[Any], expected: NDArray[Any], what: str) -> None:
+    """Fails when an intermediate differs from the reference's by more than a share of the latter's spread."""
+    spread = expected.astype(np.float64).std()
+    assert spread > 0, f"{what}: the reference's values are all alike, so nothing would be checked"
+    _assert_near(found / spread, expected / spread, mean=GOLDEN_PART_MEAN, most=GOLDEN_PART_MAX, what=what)
+
+
+def assert_golden_sum(found: NDArray[Any], expected: NDArray[Any], scale: NDArray[Any], what: str) -> None:
+    """Fails when sums over parts of the reference differ; `scale` is the terms' spread times their number."""
+    _assert_near(found / scale, expected / scale, mean=GOLDEN_PART_MEAN, most=GOLDEN_PART_MEAN, what=what)
+
+
+def assert_same_step(found: NDArray[Any], expected: NDArray[Any], what: str) -> None:
+    """Fails when two arrangements of the same float32 network disagree, relative to the spread where that exceeds 1."""
+    spread = max(1.0, float(expected.astype(np.float64).std()))
+    _assert_near(found / spread, expected / spread, mean=SAME_STEP_MEAN, most=SAME_STEP_MAX, what=what)
+
+
+def assert_same_sum(found: NDArray[Any], expected: NDArray[np.float64], what: str) -> None:
+    """Fails when a sum is further from the float64 one than its share."""
+    np.testing.assert_allclose(found, expected, rtol=SUM_RELATIVE, atol=0, err_msg=what)
+
+
+def assert_same_picture(found: NDArray[Any], expected: NDArray[Any], what: str) -> None:
+    """Fails when a resized picture or mask in 0..255 differs by more than rounding."""
+    _assert_near(found, expected, mean=RESIZE, most=RESIZE, what=what)
+
+
+def _assert_near(found: NDArray[Any], expected: NDArray[Any], *, mean: float, most: float, what: str) -> None:
+    assert found.shape == expected.shape, f"{what}: expected shape {expected.shape}, found {found.shape}"
+    assert found.size, f"{what}: there is nothing to compare"
+    error = np.abs(found.astype(np.float64) - expected.astype(np.float64))
+    text = f"{what}: mean error {error.mean():.2e} (limit {mean:.0e}), largest {error.max():.2e} (limit {most:.0e})"
+    assert error.mean() < mean, text  # also fails on NaN
+    assert error.max() < most, text
