@@ -1,0 +1,72 @@
+"""A model behind a session as one more Method: what is scored is what a user of the package would see."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtmatte.clock import ManualClock
+from rtmatte.compose.refine import Refiner
+from rtmatte.engine import Engine, open_engine
+from rtmatte.frame import Alpha, Frame, Mask
+from rtmatte.imaging import Size
+from rtmatte.session import Session
+
+FRAME_RATE = 30.0  # media time for the session's own deadlines; clips with known alpha carry none
+
+
+class Network:
+    """A matting network, one session per clip, with the warm-up a file gets and the alpha brought to frame size.
+
+    `open_for` gives the engine for frames of a (width, height); it is asked once per size. A frame that the session
+    hides has an alpha of zeros: nothing of it is shown.
+    """
+
+    def __init__(self, name: str, open_for: Callable[[Size], Engine]) -> None:
+        self.name = name
+        self._open_for = open_for
+        self._engines: dict[Size, Engine] = {}
+        self._clock = ManualClock()
+        self._refiner = Refiner()
+
+    def start(self, pixels: NDArray[np.uint8], mask: Mask) -> Alpha:
+        size = (pixels.shape[1], pixels.shape[0])
+        if size not in self._engines:
+            self._engines[size] = self._open_for(size)
+        self._session = Session(self._engines[size], None, self._clock)
+        self._session.reseed(mask)
+        self._shown = 0
+        return self.step(pixels)
+
+    def step(self, pixels: NDArray[np.uint8]) -> Alpha:
+        frame = Frame(self._shown, pixels, self._clock.now(), pts=self._shown / FRAME_RATE)
+        self._shown += 1
+        return self._refiner.alpha(self._session.process(frame))
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Returns what a report says about each engine that has run so far."""
+        return [
+            {
+                "model": engine.contract.model,
+                "variant": engine.contract.variant,
+                "size": list(engine.contract.size),
+                "weights_sha256": engine.contract.weights_sha256,
+                "backend": engine.backend,
+            }
+            for engine in self._engines.values()
+        ]
+
+
+def open_network(model: str) -> Network:
+    """Returns the network that `rtmatte` itself would run for `model`, the name of a bundled one or a file.
+
+    Of a bundled model each clip gets the graph that fits its frames best. What the engine has to say goes to stderr.
+    """
+    note = partial(print, file=sys.stderr)
+    return Network(Path(model).stem, lambda size: open_engine(model, size=size, note=note))
