@@ -1,0 +1,80 @@
+"""Does a method hold for a minute? One clip looped over 1,800 frames, the last 60 against the first 60.
+
+    python -m benchmarks.drift --data FOLDER|made.npz --model lite --json drift.json
+
+The clip is played forwards and backwards, so the loop has no cut in it. The figure is `core`, the error away from the
+edge: what creeps in over a minute are holes, haze and lost limbs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks import metrics, report
+from benchmarks.baselines import Method
+from benchmarks.clips import Clip, back_and_forth, find_clips
+from benchmarks.network import open_network
+from benchmarks.quality.evaluate import play
+
+FRAMES = 1800
+COMPARED = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """`core` of one method on one looped clip, frame by frame."""
+
+    clip: str
+    core: tuple[float, ...]
+
+    @property
+    def first(self) -> float:
+        """Mean of the first 60 frames."""
+        return float(np.mean(self.core[:COMPARED]))
+
+    @property
+    def last(self) -> float:
+        """Mean of the last 60 frames."""
+        return float(np.mean(self.core[-COMPARED:]))
+
+
+def drift(method: Method, clip: Clip, *, frames: int = FRAMES) -> Drift:
+    """Returns the error of `method` over `frames` frames of the looped clip, seeded once."""
+    order = islice(back_and_forth(clip.length), frames)
+    core = (metrics.core(matte, clip.truth(number)) for number, matte in play(method, clip, order))
+    return Drift(clip.name, tuple(core))
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder of clips, or .npz of made clips.")],
+    only: Annotated[str, typer.Option(help="Only clips whose name matches, such as '*single'.")] = "*",
+    model: Annotated[str, typer.Option(help="Model name, or path of an ONNX with a contract.")] = "lite",
+    frames: Annotated[int, typer.Option(help="Frames to play, per clip.", min=COMPARED)] = FRAMES,
+    json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
+) -> None:
+    """How much a model's error away from the edge grows while a clip is looped."""
+    network = open_network(model)
+    clips = track(find_clips(data, only), "clips", console=Console(stderr=True))
+    drifts = [drift(network, clip, frames=frames) for clip in clips]
+    table = Table("clip", f"core, first {COMPARED}", f"core, last {COMPARED}", "ratio")
+    for one in drifts:
+        ratio = f"{one.last / one.first:.2f}" if one.first else "-"
+        table.add_row(one.clip, f"{one.first:.3f}", f"{one.last:.3f}", ratio)
+    Console().print(table)
+    if json is not None:
+        body = {one.clip: {"first": round(one.first, 3), "last": round(one.last, 3)} for one in drifts}
+        facts = {"data": data.name, "model": network.facts(), "frames": frames, "core": body}
+        report.write_json(json, "benchmarks.drift", facts)
+
+
+if __name__ == "__main__":
+    report.run(main)
