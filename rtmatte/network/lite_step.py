@@ -17,13 +17,14 @@ from rtmatte.errors import ModelError
 from rtmatte.network.gates import cleared, stored, where_row
 from rtmatte.network.lite import STRIDE, Bank, Decoded, Last, Lite, Widths
 
+SLOTS = 3
 WRITE_EVERY = 5
 STATES = ("bank_key", "bank_value", "bank_valid", "last_alpha", "last_key", "last_value", "memory16", "memory8")
 NEXT_STATES = tuple(after(name) for name in STATES)
 
 
 def contract_of(
-    net: Lite, *, width: int, height: int, slots: int = 3, batch: int = 1, frame_dtype: DType = "uint8"
+    net: Lite, *, width: int, height: int, slots: int = SLOTS, batch: int = 1, frame_dtype: DType = "uint8"
 ) -> Contract:
     """Returns the contract of a step of `net` for frames of `width` x `height` (any size; padding is inside)."""
     w = net.widths
