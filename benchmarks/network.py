@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rtmatte import models
 from rtmatte.clock import ManualClock
 from rtmatte.compose.refine import Refiner
-from rtmatte.engine import Engine, open_engine
+from rtmatte.engine import Engine, open_engine, sha256_of
 from rtmatte.frame import Alpha, Frame, Mask
 from rtmatte.imaging import Size
 from rtmatte.session import Session
@@ -21,25 +23,33 @@ from rtmatte.session import Session
 FRAME_RATE = 30.0  # media time for the session's own deadlines; clips with known alpha carry none
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An engine and the sha256 of the file it was opened from."""
+
+    engine: Engine
+    sha256: str
+
+
 class Network:
     """A matting network, one session per clip, with the warm-up a file gets and the alpha brought to frame size.
 
-    `open_for` gives the engine for frames of a (width, height); it is asked once per size. A frame that the session
+    `open_for` opens the engine for frames of a (width, height); it is asked once per size. A frame that the session
     hides has an alpha of zeros: nothing of it is shown.
     """
 
-    def __init__(self, name: str, open_for: Callable[[Size], Engine]) -> None:
+    def __init__(self, name: str, open_for: Callable[[Size], Opened]) -> None:
         self.name = name
         self._open_for = open_for
-        self._engines: dict[Size, Engine] = {}
+        self._opened: dict[Size, Opened] = {}
         self._clock = ManualClock()
         self._refiner = Refiner()
 
     def start(self, pixels: NDArray[np.uint8], mask: Mask) -> Alpha:
         size = (pixels.shape[1], pixels.shape[0])
-        if size not in self._engines:
-            self._engines[size] = self._open_for(size)
-        self._session = Session(self._engines[size], None, self._clock)
+        if size not in self._opened:
+            self._opened[size] = self._open_for(size)
+        self._session = Session(self._opened[size].engine, None, self._clock)
         self._session.reseed(mask)
         self._shown = 0
         return self.step(pixels)
@@ -53,13 +63,12 @@ class Network:
         """Returns what a report says about each engine that has run so far."""
         return [
             {
-                "model": engine.contract.model,
-                "variant": engine.contract.variant,
-                "size": list(engine.contract.size),
-                "weights_sha256": engine.contract.weights_sha256,
-                "backend": engine.backend,
+                "model": opened.engine.contract.model,
+                "size": list(opened.engine.contract.size),
+                "sha256": opened.sha256,
+                "backend": opened.engine.backend,
             }
-            for engine in self._engines.values()
+            for opened in self._opened.values()
         ]
 
 
@@ -68,5 +77,9 @@ def open_network(model: str) -> Network:
 
     Of a bundled model each clip gets the graph that fits its frames best. What the engine has to say goes to stderr.
     """
-    note = partial(print, file=sys.stderr)
-    return Network(Path(model).stem, lambda size: open_engine(model, size=size, note=note))
+
+    def open_for(size: Size) -> Opened:
+        path = Path(model) if Path(model).is_file() else models.find(model, size)
+        return Opened(open_engine(path, size=size, note=partial(print, file=sys.stderr)), sha256_of(path))
+
+    return Network(Path(model).stem, open_for)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -13,6 +14,8 @@ import typer
 
 from benchmarks.machine import describe
 from rtmatte.errors import ExitCode, RtmatteError, SinkError
+
+_NUMBERS = re.compile(r"\[[^][{}\"]*\]")  # a list of numbers in indented JSON
 
 
 def run(benchmark: Callable[..., None]) -> NoReturn:
@@ -37,7 +40,7 @@ def write_json(path: Path, module: str, body: Mapping[str, Any]) -> None:
     part = path.with_suffix(".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        part.write_text(_NUMBERS.sub(_on_one_line, json.dumps(report, indent=1)) + "\n", encoding="utf-8")
         part.replace(path)
     except OSError as error:
         raise SinkError(f"cannot write the report {path}: {error.strerror}; name another with --json") from error
@@ -46,3 +49,7 @@ def write_json(path: Path, module: str, body: Mapping[str, Any]) -> None:
 def rounded(scores: Mapping[str, float], digits: int = 3) -> dict[str, float]:
     """Returns the scores, rounded for people and for small files."""
     return {name: round(value, digits) for name, value in scores.items()}
+
+
+def _on_one_line(numbers: re.Match[str]) -> str:
+    return " ".join(numbers[0].split())

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.clips import Clip
-from benchmarks.network import Network
+from benchmarks.network import Network, Opened
 from benchmarks.quality.evaluate import evaluate
 from benchmarks.recovery import INTERRUPTIONS, Interruption, recover
 from rtmatte.backends.fake import FakeEngine, Faults
@@ -29,8 +29,12 @@ def disc_clip(size: Size = (64, 48)) -> Clip:
     return Clip("disc", 6, frame, lambda number: disc(number, size).astype(np.uint8) * 255)
 
 
+def fake_for(size: Size) -> Opened:
+    return Opened(FakeEngine(*size), "5ha")
+
+
 def test_a_network_follows_and_is_scored_like_a_baseline() -> None:
-    network = Network("fake", lambda size: FakeEngine(*size))
+    network = Network("fake", fake_for)
 
     result = evaluate(network, disc_clip())
 
@@ -41,7 +45,7 @@ def test_a_network_follows_and_is_scored_like_a_baseline() -> None:
 def test_a_network_is_seeded_once_per_clip_and_warmed_up_like_a_file() -> None:
     engine = FakeEngine(64, 48)
 
-    evaluate(Network("fake", lambda size: engine), disc_clip(), rounds=1)
+    evaluate(Network("fake", lambda size: Opened(engine, "")), disc_clip(), rounds=1)
 
     kinds = [call[0].split()[0] for call in engine.calls]
     assert kinds.count("seed") == 1
@@ -52,9 +56,9 @@ def test_a_network_is_seeded_once_per_clip_and_warmed_up_like_a_file() -> None:
 def test_engines_are_opened_once_per_frame_size_and_all_reported() -> None:
     opened: list[Size] = []
 
-    def open_for(size: Size) -> FakeEngine:
+    def open_for(size: Size) -> Opened:
         opened.append(size)
-        return FakeEngine(*size)
+        return fake_for(size)
 
     network = Network("fake", open_for)
     for size in ((64, 48), (48, 64), (64, 48)):
@@ -62,11 +66,11 @@ def test_engines_are_opened_once_per_frame_size_and_all_reported() -> None:
 
     assert opened == [(64, 48), (48, 64)]
     assert [facts["size"] for facts in network.facts()] == [[64, 48], [48, 64]]
-    assert network.facts()[0]["backend"] == "fake"
+    assert network.facts()[0] == {"model": "fake", "size": [64, 48], "sha256": "5ha", "backend": "fake"}
 
 
 def test_an_alpha_of_another_working_size_is_scored_at_the_size_of_the_frame() -> None:
-    network = Network("fake", lambda size: FakeEngine(32, 24))
+    network = Network("fake", lambda size: Opened(FakeEngine(32, 24), ""))
 
     result = evaluate(network, disc_clip((64, 48)), rounds=1)
 
@@ -76,7 +80,7 @@ def test_an_alpha_of_another_working_size_is_scored_at_the_size_of_the_frame() -
 
 def test_a_frame_the_session_hides_counts_as_nobody_shown() -> None:
     clip = disc_clip()
-    network = Network("fake", lambda size: FakeEngine(*size, faults=Faults(nan_at=[4])))
+    network = Network("fake", lambda size: Opened(FakeEngine(*size, faults=Faults(nan_at=[4])), ""))
 
     mad = evaluate(network, clip, rounds=1).per_frame["mad"]
 
@@ -86,7 +90,7 @@ def test_a_frame_the_session_hides_counts_as_nobody_shown() -> None:
 
 @pytest.mark.parametrize("interruption", INTERRUPTIONS, ids=lambda i: i.name)
 def test_an_engine_that_remembers_brightness_finds_its_disc_again(interruption: Interruption) -> None:
-    network = Network("fake", lambda size: FakeEngine(*size))
+    network = Network("fake", fake_for)
 
     recovery = recover(network, disc_clip(), interruption)
 

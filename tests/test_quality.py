@@ -125,12 +125,13 @@ def test_a_report_carries_the_command_and_the_machine_but_no_place_of_this_machi
 ) -> None:
     monkeypatch.setattr("sys.argv", ["x", "--data", str(tmp_path / "val"), "--model", "lite"])
 
-    report.write_json(tmp_path / "new" / "q.json", "benchmarks.quality", {"rounds": 3})
+    report.write_json(tmp_path / "new" / "q.json", "benchmarks.quality", {"rounds": 3, "mad": [1.5, 2]})
 
     text = (tmp_path / "new" / "q.json").read_text()
     written = json.loads(text)
     assert written["command"] == "python -m benchmarks.quality --data val --model lite"
     assert written["rounds"] == 3
+    assert '"mad": [ 1.5, 2 ]' in text
     assert written["machine"]["cores"] >= 1
     assert str(tmp_path) not in text
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["q.json"]
