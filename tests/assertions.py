@@ -16,6 +16,11 @@ SAME_STEP_MEAN = 2e-6  # one float32 network in another arrangement: cut in two,
 SAME_STEP_MAX = 2e-3
 SUM_RELATIVE = 1e-6  # the object memory's sums against float64
 RESIZE = 1e-4  # a resize against PyTorch's, on 0..255
+BATCH_MAX = 1e-5  # one row of lite among others against the row alone
+FOLDED_MAX = 1e-4  # features with a batch norm folded into the convolution before it
+LEVEL = 1  # of 255: one rounding of a picture
+BLUR_MEAN = 0.5  # levels: a blur at reduced size against the full-size one, rounding (0.25) included
+BLEED_MOST = 3  # levels of a white person that reach a black room through the blur, as seen behind the person
 
 
 def assert_equal_but_rounding(found: NDArray[Any], expected: NDArray[Any]) -> None:
@@ -56,6 +61,13 @@ def assert_same_sum(found: NDArray[Any], expected: NDArray[np.float64], what: st
 def assert_same_picture(found: NDArray[Any], expected: NDArray[Any], what: str) -> None:
     """Fails when a resized picture or mask in 0..255 differs by more than rounding."""
     _assert_near(found, expected, mean=RESIZE, most=RESIZE, what=what)
+
+
+def assert_within_a_level(found: NDArray[Any], expected: NDArray[Any]) -> None:
+    """Fails when two pictures in 0..255 differ by more than one rounding anywhere."""
+    assert found.shape == expected.shape
+    error = np.abs(found.astype(np.float64) - expected.astype(np.float64))
+    assert error.max() <= LEVEL, f"{np.count_nonzero(error > LEVEL)} values differ, by up to {error.max():.1f} levels"
 
 
 def _assert_near(found: NDArray[Any], expected: NDArray[Any], *, mean: float, most: float, what: str) -> None:

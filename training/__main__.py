@@ -54,9 +54,10 @@ def main() -> None:
     trainer = Trainer(phases, options, Widths())
     resumed = trainer.resume()
     total = sum(phase.steps for phase in phases)
-    seed = hash((given.seed, rank, trainer.step_number)) % 2**31
-    maker = ClipMaker(load_assets(given.shared, "train", given.device), seed, given.device)
-    pool = ReplayPool(maker.make, dice=Dice(seed + 1, given.device), size=POOL, reuse=REUSE)
+    seed = given.seed + trainer.step_number * 1000
+    maker = ClipMaker(load_assets(given.shared, "train", given.device), seed + rank, given.device)
+    # The same dice in every process: all replay or all make in a step, and none waits for another.
+    pool = ReplayPool(maker.make, dice=Dice(seed, given.device), size=POOL, reuse=REUSE)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -86,16 +86,15 @@ class Trainer:
         self.phases, self.options = phases, options
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         torch.manual_seed(options.seed)
-        self.net = Lite(widths).to(options.device, memory_format=torch.channels_last)
+        self.net = Lite(widths).to(options.device)
+        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         self.averaged = Lite(widths).to(options.device)
         self.averaged.load_state_dict(self.net.state_dict())
         self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=1e-3, weight_decay=options.weight_decay)
         self.shared = torch.Generator().manual_seed(options.seed)  # sizes: alike in all processes, so none waits
         self.generator = torch.Generator().manual_seed(options.seed * 1000 + self.rank + 1)
         trainee = Trainee(self.net)
-        self.trainee: nn.Module = (
-            DistributedDataParallel(trainee, find_unused_parameters=True) if self.world > 1 else trainee
-        )
+        self.trainee: nn.Module = DistributedDataParallel(trainee) if self.world > 1 else trainee
         self.step_number = 0
 
     def run(

@@ -65,7 +65,8 @@ def temporal(value: Tensor, truth: Tensor) -> Tensor:
 def cells(truth: Tensor, size: int) -> Tensor:
     """Returns the mean alpha of every `size` x `size` cell, [B,T,1,H/size,W/size]."""
     batch, frames = truth.shape[:2]
-    return F.avg_pool2d(truth.flatten(0, 1), size).unflatten(0, (batch, frames))
+    mean = F.avg_pool2d(truth.flatten(0, 1), size)
+    return mean.view(batch, frames, *mean.shape[1:])
 
 
 def logits_against(logits: Tensor, truth: Tensor) -> Tensor:
@@ -86,4 +87,5 @@ def changed(truth: Tensor, threshold: float = 0.02) -> Tensor:
     """
     batch, frames = truth.shape[:2]
     moved = (truth[:, 1:] - truth[:, :-1]).abs().flatten(0, 1)
-    return (F.max_pool2d(moved, 16) > threshold).float().unflatten(0, (batch, frames - 1))
+    cell = (F.max_pool2d(moved, 16) > threshold).float()
+    return cell.view(batch, frames - 1, *cell.shape[1:])

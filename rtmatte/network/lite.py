@@ -11,7 +11,7 @@ Shapes: B rows, C channels, H x W the padded frame, h x w = H/16 x W/16, P = h*w
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +43,11 @@ class Widths:
     def to_dict(self) -> dict[str, object]:
         """Returns plain values for a checkpoint."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Widths:
+        """Returns the widths a checkpoint holds."""
+        return cls(**saved | {"dilations": tuple(saved["dilations"])})
 
 
 class Features(NamedTuple):

@@ -5,12 +5,12 @@ Shapes as in `lite.py`; h x w and P belong to the padded frame.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from rtmatte.contract import ALPHA, FRAME, MASK, SEED, SETTLE, WRITE, Contract, DType, TensorSpec, after
 from rtmatte.errors import ModelError
@@ -114,8 +114,7 @@ def load(path: Path) -> Lite:
     """
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        widths = {k: tuple(v) if isinstance(v, list) else v for k, v in saved["widths"].items()}
-        net = Lite(Widths(**widths))
+        net = Lite(Widths.from_dict(saved["widths"]))
         net.load_state_dict(saved["net"])
     except OSError as error:
         raise ModelError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
@@ -128,10 +127,7 @@ def fold(net: Lite) -> Lite:
     """Returns `net` with every batch norm folded into the convolution before it (in place); inference only."""
     for parent in net.modules():
         for name, child in parent.named_children():
-            if isinstance(child, nn.Sequential) and _is_conv_bn(child):
-                setattr(parent, name, nn.utils.fusion.fuse_conv_bn_eval(child[0], child[1]))  # type: ignore[arg-type]
+            match list(child.children()):
+                case [nn.Conv2d() as conv, nn.BatchNorm2d() as norm]:
+                    setattr(parent, name, fuse_conv_bn_eval(conv, norm))
     return net
-
-
-def _is_conv_bn(parts: Sequence[nn.Module] | nn.Sequential) -> bool:
-    return len(parts) == 2 and isinstance(parts[0], nn.Conv2d) and isinstance(parts[1], nn.BatchNorm2d)
