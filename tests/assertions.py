@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+BYTES = 0.005  # an alpha read back from pixels that were rounded to bytes, person and room about 130 levels apart
 ROUNDING = 1e-6  # float32 sums of a few terms in 0..1, taken in another order
 GOLDEN_ALPHA_MEAN = 1e-5  # against stored alphas, float32 eager, per clip
 GOLDEN_ALPHA_MAX = 2e-3  # rounding may flip one token of a query's mask at p = 0.5
@@ -28,6 +29,12 @@ def assert_equal_but_rounding(found: NDArray[Any], expected: NDArray[Any]) -> No
     assert found.shape == expected.shape
     assert np.isfinite(found).all()
     np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING)
+
+
+def assert_alpha_but_bytes(found: NDArray[Any], expected: NDArray[Any]) -> None:
+    """Fails unless an alpha made from the pixels of a made scene is the scene's own, as far as bytes can say it."""
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=0, atol=BYTES)
 
 
 def assert_golden_alpha(found: NDArray[Any], expected: NDArray[Any], what: str) -> None:

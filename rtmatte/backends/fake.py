@@ -17,19 +17,16 @@ from rtmatte.contract import ALPHA, FRAME, MASK, SEED, SETTLE, WRITE, Contract, 
 from rtmatte.errors import EngineError
 from rtmatte.step import Array, State, check_call
 
-BANK_LEVEL = "bank_level"  # [B,T] brightness of the disc when it was stored
+BANK = "bank"  # [B,T,2] brightness of the disc and of the ground about it when the frame was stored
 BANK_VALID = "bank_valid"  # [B,T] 1: the slot holds something
 PLACE = "place"  # [B,3] centre x, centre y and radius of the disc in the last frame, in pixels
 
-# A pixel belongs to the disc when it is this bright beside the stored disc, and at most this many radii from where
-# the disc was, plus a margin for small ones.
-BRIGHT = 0.75
-REACH = 2.0
-MARGIN = 4.0
-# Asked to find the disc by itself (a mask of -1), it takes nothing darker than this for one.
-DIM = 128.0
+REACH = 2.0  # the disc is looked for within so many radii of its last place,
+MARGIN = 4.0  # and so many pixels more
+EDGE = 3.0  # pixels beyond its radius over which a soft edge may run
+DIM = 128.0  # asked to find the disc by itself (a mask of -1), the engine takes nothing darker for one
 
-Tensors = dict[str, NDArray[np.float32]]
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +42,8 @@ class Faults:
 class _Stream:
     """Two sets of states and two alphas, used in turn; `now` is the set that holds the present."""
 
-    states: tuple[Tensors, Tensors]
-    alphas: tuple[NDArray[np.float32], NDArray[np.float32]]
+    states: tuple[dict[str, Floats], dict[str, Floats]]
+    alphas: tuple[Floats, Floats]
     now: int = 0
 
 
@@ -63,7 +60,7 @@ def fake_contract(width: int, height: int, *, batch: int = 1, slots: int = 3, fr
             TensorSpec(WRITE, (batch, slots)),
         ),
         states=(
-            TensorSpec(BANK_LEVEL, (batch, slots)),
+            TensorSpec(BANK, (batch, slots, 2)),
             TensorSpec(BANK_VALID, (batch, slots)),
             TensorSpec(PLACE, (batch, 3)),
         ),
@@ -74,7 +71,7 @@ def fake_contract(width: int, height: int, *, batch: int = 1, slots: int = 3, fr
 
 
 class FakeEngine:
-    """Follows the bright disc that its mask covers; deterministic, and exact where disc and ground are far apart.
+    """Follows the bright disc that its mask covers: its alpha is exact before a room of one colour, soft edges too.
 
     `calls` lists what every call was, row by row: "seed", "settle", "write 2" or "frame".
     """
@@ -111,7 +108,7 @@ class FakeEngine:
             tensor.fill(np.nan)
         return State(self, stream)
 
-    def step(self, frame: Array, mask: NDArray[np.float32] | None, gates: Gates, state: State) -> tuple[Array, State]:
+    def step(self, frame: Array, mask: Floats | None, gates: Gates, state: State) -> tuple[Array, State]:
         """Runs one call as the Engine protocol says, or goes wrong as `faults` says."""
         if self._closed:
             raise EngineError("the engine is closed; open it again")
@@ -127,12 +124,13 @@ class FakeEngine:
         alpha = stream.alphas[stream.now]
         for row in range(self.contract.batch):
             given = None if mask is None else mask[row, 0]
-            memory = _Row(*(old[name][row].copy() for name in (BANK_LEVEL, BANK_VALID, PLACE)))
-            alpha[row, 0] = memory.step(frame[row], given, gates, row)
+            for name, tensor in old.items():
+                new[name][row] = tensor[row]
+            memory = _Row(new[BANK][row], new[BANK_VALID][row], new[PLACE][row])
+            alpha[row, 0] = memory.step(frame[row].mean(axis=2, dtype=np.float32), given, gates, row)
             if number in self._faults.nan_at:
                 memory.fill(np.nan)
                 alpha[row] = np.nan
-            new[BANK_LEVEL][row], new[BANK_VALID][row], new[PLACE][row] = memory.level, memory.valid, memory.place
         stream.now = 1 - stream.now
         return alpha, State(self, stream)
 
@@ -149,73 +147,78 @@ def _kind(gates: Gates, row: int) -> str:
     return f"write {gates.write[row].argmax()}" if gates.write[row].any() else "frame"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Row:
-    """One row's states while its call runs."""
+    """One row's next states, which start as a copy of its present ones: views that a step rewrites."""
 
-    level: NDArray[np.float32]
-    valid: NDArray[np.float32]
-    place: NDArray[np.float32]
+    bank: Floats
+    valid: Floats
+    place: Floats
 
     def fill(self, value: float) -> None:
-        for tensor in (self.level, self.valid, self.place):
+        for tensor in (self.bank, self.valid, self.place):
             tensor.fill(value)
 
-    def step(
-        self, pixels: Array, mask: NDArray[np.float32] | None, gates: Gates, row: int
-    ) -> NDArray[np.float32] | float:
-        """Returns the alpha of the call, (H, W) or one value for all of it, and updates the states."""
-        light = pixels.mean(axis=2, dtype=np.float32)
-        seed, settle, write = bool(gates.seed[row, 0]), bool(gates.settle[row, 0]), gates.write[row]
-        if seed and mask is not None:
+    def step(self, light: Floats, mask: Floats | None, gates: Gates, row: int) -> Floats | float:
+        """Returns the alpha of the call, (H, W) or one value for all of it. `light` is the frame's brightness."""
+        seed, settle = bool(gates.seed[row, 0]), bool(gates.settle[row, 0])
+        alpha: Floats
+        if seed:
+            assert mask is not None, "check_call lets no seed pass without a mask"
             self.fill(0.0)
-            seen = _central(light) if mask.min() < 0 else mask > 0.5
             alpha = mask.clip(0.0, 1.0)
-        elif not (np.isfinite(self.level).all() and np.isfinite(self.place).all()):
+            seen = _central(light) if mask.min() < 0 else mask > 0.5
+        elif not all(np.isfinite(tensor).all() for tensor in (self.bank, self.valid, self.place)):
             self.fill(np.nan)
             return np.nan
         elif not self.valid.any():
             return 0.0
         else:
-            stored = float(self.level[self.valid > 0.5].mean())
-            seen = _near(light >= BRIGHT * stored, self.place)
-            alpha = seen.astype(np.float32)
+            disc, ground = self.bank[self.valid > 0.5].mean(axis=0)
+            alpha = ((light - ground) / max(disc - ground, 1.0)).clip(0.0, 1.0)
+            seen = _about(alpha > 0.5, self.place)
+            alpha[~_within(light.shape, _place_of(seen), EDGE)] = 0.0
         if seen.any():
-            self.place[:] = _place(seen)
-            self._store(float(light[seen].mean()), start=seed or settle, write=write)
+            self.place[:] = _place_of(seen)
+            self._store(light, seen, start=seed or settle, write=gates.write[row])
         return alpha
 
-    def _store(self, level: float, *, start: bool, write: NDArray[np.float32]) -> None:
+    def _store(self, light: Floats, seen: NDArray[np.bool_], *, start: bool, write: Floats) -> None:
         if start:
-            self.level.fill(0.0)
+            self.bank.fill(0.0)
             self.valid.fill(0.0)
         elif not write.any():
             return
         slot = 0 if start else int(write.argmax())
-        self.level[slot], self.valid[slot] = level, 1.0
+        about = _within(light.shape, self.place, EDGE + MARGIN) & ~_within(light.shape, self.place, EDGE)
+        self.bank[slot] = np.median(light[seen]), np.median(light[about]) if about.any() else 0.0
+        self.valid[slot] = 1.0
 
 
-def _near(bright: NDArray[np.bool_], place: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _about(bright: NDArray[np.bool_], place: Floats) -> NDArray[np.bool_]:
     """Returns the bright pixels about `place`, looked for once more about where they are."""
-    found = bright & _within(bright.shape, place)
-    return bright & _within(bright.shape, _place(found)) if found.any() else found
+    for _ in range(2):
+        found = bright & _within(bright.shape, place, (REACH - 1) * float(place[2]) + MARGIN)
+        place = _place_of(found)
+    return found
 
 
-def _central(light: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _central(light: Floats) -> NDArray[np.bool_]:
     """Returns the bright thing in the middle half of the picture: what a mask of -1 asks for."""
     height, width = light.shape
     middle = light[height // 4 : height - height // 4, width // 4 : width - width // 4]
-    bright = light >= max(BRIGHT * middle.max(), DIM)
-    return _near(bright, np.array([width / 2, height / 2, min(width, height) / 4], np.float32))
+    bright = light >= max(0.75 * float(middle.max()), DIM)
+    return _about(bright, np.array([(width - 1) / 2, (height - 1) / 2, min(width, height) / 4], np.float32))
 
 
-def _within(shape: tuple[int, ...], place: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _within(shape: tuple[int, ...], place: Floats, margin: float) -> NDArray[np.bool_]:
+    """Returns where a picture of `shape` is within the disc at `place`, made larger by `margin` pixels."""
     y, x = np.ogrid[0 : shape[0], 0 : shape[1]]
-    reach = REACH * place[2] + MARGIN
-    inside: NDArray[np.bool_] = (x - place[0]) ** 2 + (y - place[1]) ** 2 <= reach**2
+    inside: NDArray[np.bool_] = (x - place[0]) ** 2 + (y - place[1]) ** 2 <= (place[2] + margin) ** 2
     return inside
 
 
-def _place(seen: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _place_of(seen: NDArray[np.bool_]) -> Floats:
+    """Returns centre x, centre y and radius of what is seen; far outside where nothing is."""
     y, x = np.nonzero(seen)
-    return np.array([x.mean(), y.mean(), np.sqrt(len(x) / np.pi)], np.float32)
+    return np.array([x.mean(), y.mean(), np.sqrt(len(x) / np.pi)] if len(x) else [-1e4, -1e4, 0], np.float32)
