@@ -1,4 +1,4 @@
-"""One step of a model: the Engine that runs it, the State it consumes, and the check of the arrays it is given.
+"""One step of a model: the Engine that runs it, the State it consumes, and the input arrays it is given.
 
 Weights are shared, state is per stream. Which tensors there are is the contract's business, what a frame means is
 the session's.
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rtmatte.contract import FRAME, MASK, WRITE, Contract, Gates
+from rtmatte.contract import FRAME, MASK, SEED, SETTLE, WRITE, Contract, Gates
 from rtmatte.errors import InputError, StateConsumed
 
 Array = NDArray[Any]
@@ -78,6 +78,28 @@ def check_call(contract: Contract, frame: Array, mask: NDArray[np.float32] | Non
         _expect(MASK, mask, contract.input(MASK).shape, "float32")
     elif gates.seed.any():
         raise InputError("a row is to be seeded, so a mask was expected and none was found; give the mask to step()")
+
+
+class Inputs:
+    """The arrays a backend reads, one for every input of the contract, made once and filled before each step."""
+
+    def __init__(self, contract: Contract) -> None:
+        self.arrays: dict[str, Array] = {spec.name: spec.zeros() for spec in contract.inputs}
+        self._contract = contract
+
+    def fill(self, frame: Array, mask: NDArray[np.float32] | None, gates: Gates) -> None:
+        """Copies a call's arrays in, as far as the model takes them; InputError as `check_call` says."""
+        check_call(self._contract, frame, mask, gates)
+        self._copy(FRAME, frame)
+        if mask is not None:
+            self._copy(MASK, mask)
+        self._copy(SEED, gates.seed)
+        self._copy(SETTLE, gates.settle)
+        self._copy(WRITE, gates.write)
+
+    def _copy(self, name: str, values: Array) -> None:
+        if name in self.arrays:
+            np.copyto(self.arrays[name], values)
 
 
 def _expect(name: str, array: Array, shape: tuple[int, ...], dtype: str) -> None:

@@ -6,18 +6,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rtmatte.errors import BackendError, ModelError
+from rtmatte.errors import BackendError, InputError, ModelError
 from rtmatte.step import Engine
 
 AUTO = "auto"
+CHECKPOINT_SIZE = (512, 288)  # frame size of a checkpoint, which has none of its own, where nobody says another
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a backend may be told: the frame size of a checkpoint, which has none of its own, and CPU threads."""
+    """What a backend may be told: the frame size (width, height) of a checkpoint, and the number of CPU threads."""
 
     size: tuple[int, int] | None = None
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise InputError(f"expected at least 1 thread, found {self.threads}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,11 @@ def _cpu(path: Path, options: Options) -> Engine:
 
 def _torch(path: Path, options: Options) -> Engine:
     from rtmatte.backends.eager import EagerEngine
+    from rtmatte.network.checkpoint import open_step
 
-    return EagerEngine(path, size=options.size, threads=options.threads)
+    width, height = options.size or CHECKPOINT_SIZE
+    module, contract = open_step(path, width=width, height=height)
+    return EagerEngine(module, contract, threads=options.threads)
 
 
 ONNX = (".onnx",)
