@@ -21,7 +21,7 @@ from rtmatte.imaging import Fit, Size, dilate_then_erode, resize
 from rtmatte.step import Array, Engine, State
 from rtmatte.targets import Target
 
-LEASES = 4  # a live line holds three mattes (waiting, being drawn, just made) while the next is computed
+RECENT = 4  # frames: an alpha no older than this may seed again, and its buffer still stands
 FAULTS_IN_A_ROW = 3  # so many untrustworthy alphas, and the network starts over
 EMPTY_AREA = 0.001  # an alpha whose mean is below this shows nobody
 OVERSHOOT = 1e-3  # half precision may leave 0..1 by this much; it is clipped
@@ -128,11 +128,11 @@ class Session:
     def process(self, frame: Frame) -> Matte:
         """Returns the frame's own matte, its alpha None where there is none to trust.
 
-        The alpha is the session's memory and stays as it is during the next three calls. A network that fails or
-        answers nonsense is a fault: it is counted and the picture is hidden. After a failure, or nonsense three times
-        in a row, the network is seeded again: from the last alpha that showed somebody while that is a few frames
-        old, else by the target. Frames may change their size: when the picture keeps its shape all goes on, otherwise
-        the network is seeded again from the last alpha, stretched like the picture.
+        The alpha is the session's memory and good until the next call. A network that fails or answers nonsense is a
+        fault: it is counted and the picture is hidden. After a failure, or nonsense three times in a row, the network
+        is seeded again: from the last alpha that showed somebody while that is a few frames old, else by the target.
+        Frames may change their size: when the picture keeps its shape all goes on, otherwise the network is seeded
+        again from the last alpha, stretched like the picture.
         """
         self._frames += 1
         given = None
@@ -171,7 +171,7 @@ class Session:
 
     def _begin(self, frame: Frame, given: Mask | None) -> bool:
         """Lays this frame and its mask out for the seed; False when nobody knows a mask."""
-        recent = self._frames - self._trusted_at <= LEASES and not self._lost
+        recent = self._frames - self._trusted_at <= RECENT and not self._lost
         if given is None and self._trusted is not None and recent:
             np.copyto(self._row.mask[0, 0], self._trusted)
         else:
@@ -253,7 +253,7 @@ class _Row:
     """One stream in an engine: its state, its buffers, and the calls of the network as the contract defines them.
 
     `first` is the frame of the seed, `frame` the current one, both [1,H,W,3]; `mask` is [1,1,H,W]. An answer is an
-    alpha (H, W) in a ring of `LEASES` buffers, checked; EngineError when the call failed or the alpha is nonsense.
+    alpha (H, W) in a ring of `RECENT` buffers, checked; EngineError when the call failed or the alpha is nonsense.
     """
 
     def __init__(self, engine: Engine, write_every: int | None) -> None:
@@ -266,7 +266,7 @@ class _Row:
         self._engine = engine
         self._state: State | None = None
         self._gates = Gates.for_contract(contract)
-        self._alphas = cycle([np.empty((height, width), np.float32) for _ in range(LEASES)])
+        self._alphas = cycle([np.empty((height, width), np.float32) for _ in range(RECENT)])
         self._slots = contract.slots
         self._write_every = contract.write_every if write_every is None else write_every
         self._since_seed = 0

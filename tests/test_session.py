@@ -17,7 +17,7 @@ from rtmatte.clock import ManualClock
 from rtmatte.contract import ALPHA, FRAME, Contract, Gates, TensorSpec
 from rtmatte.errors import ContractError, EngineError, InputError
 from rtmatte.frame import Alpha, Frame, Mask, Matte, Phase
-from rtmatte.session import LEASES, Session, SessionOptions
+from rtmatte.session import Session, SessionOptions
 from rtmatte.step import State
 from rtmatte.targets.mask import MaskTarget
 
@@ -198,16 +198,6 @@ def test_passes_left_over_in_a_tick_go_to_the_newest_frame() -> None:
     assert calls(engine) == ["seed", "settle", "settle", "frame"]
     assert mattes[0].alpha is None
     assert shows_disc(mattes[1])
-
-
-def test_an_alpha_outlives_the_next_three_calls() -> None:
-    session = session_of(fake())
-    first = session.process(frame(0))
-
-    for seq in range(1, LEASES):
-        session.process(frame(seq))
-
-    assert shows_disc(first)
 
 
 # Who is cut out.
@@ -465,6 +455,17 @@ def test_a_seed_that_fails_three_times_is_given_up_and_the_target_asked() -> Non
 
     assert [m.alpha is None for m in mattes] == [False, False, True, True, True, True, True, False]
     assert target.asked == [0, 6, 7]
+
+
+def test_an_alpha_of_a_few_frames_ago_seeds_though_nobody_is_seen_since() -> None:
+    session = session_of(fake(faults=Faults(fail_at=[5])))
+    session.process(frame(0))
+
+    for seq in range(1, 4):
+        session.process(frame(seq, dark=True))
+
+    assert shows_disc(session.process(frame(1)))
+    assert session.status.phase is Phase.TRACKING
 
 
 def test_an_alpha_too_old_does_not_seed() -> None:

@@ -1,0 +1,283 @@
+"""The straight line: source, session, compositor, sink. `run_inline` takes every frame in turn; `run_live` is the same
+line on threads, where the newest frame wins and what is dropped is counted.
+
+Sources and sinks are opened and closed by the caller, also when a run ends by an error or an interrupt.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from threading import Event, Lock, Thread
+from typing import Protocol
+
+import numpy as np
+
+from rtmatte.compose.host import Compositor
+from rtmatte.frame import Alpha, Frame, Matte, Pixels
+from rtmatte.latency import Meter, Stage
+from rtmatte.mailbox import Mailbox
+from rtmatte.session import Session
+
+NETWORK_BUSY = "network busy"  # a newer frame came before the network was free
+OUTPUT_BUSY = "output busy"  # a newer matte came before drawing or sending was free
+STOPPED = "stopped"  # under way when the run was stopped
+FAILED = "failed"  # under way in a stage that raised an error
+LEFT_BEHIND = "left behind"  # still in the network, or being sent, when the run ended without it
+
+POLL = 0.05  # seconds after which a waiting stage looks whether the run was stopped
+PATIENCE = 0.9  # seconds to wait for each of the two threads at the end; a run stops within two seconds
+PARCELS = 5  # being read, waiting, in the network, waiting, being drawn
+
+
+class Sink(Protocol):
+    """Takes finished pictures."""
+
+    def write(self, frame: Frame) -> None:
+        """Takes the picture; its pixels are the maker's again when this returns."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the frames: `received` = `sent` + all `dropped` + `under_way`, which is 0 after a run."""
+
+    received: int = 0
+    sent: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def under_way(self) -> int:
+        return self.received - self.sent - sum(self.dropped.values())
+
+
+Progress = Callable[[Counts], None]
+
+
+def run_inline(
+    source: Iterable[Frame],
+    session: Session,
+    compositor: Compositor,
+    sink: Sink,
+    *,
+    meter: Meter | None = None,
+    progress: Progress | None = None,
+) -> Counts:
+    """Sends every frame of `source`, in order, on this thread; returns the counts.
+
+    `progress` is called after every frame sent. The first error of any part ends the run and is raised as it is.
+    """
+    line = _Line(session, compositor, sink, meter or Meter(), progress)
+    for frame in source:
+        line.receive(frame)
+        line.deliver(line.cut_out(frame))
+        line.report()
+    return line.counts()
+
+
+def run_live(
+    source: Iterable[Frame],
+    session: Session,
+    compositor: Compositor,
+    sink: Sink,
+    *,
+    meter: Meter | None = None,
+    progress: Progress | None = None,
+    stop: Event | None = None,
+) -> Counts:
+    """Sends the newest frames of `source`, each drawn with its own alpha, until it ends; returns the counts.
+
+    Reading and the network have threads of their own; drawing, sending and `progress` run on the caller's, so that
+    windows work and an interrupt arrives here. Setting `stop` ends the run within two seconds, even while the source
+    blocks: its thread is then left behind and closing the source has to free it.
+    An error of the source, SourceTruncated too, is raised once what came before it is sent; any other ends the run.
+    """
+    line = _Line(session, compositor, sink, meter or Meter(), progress)
+    return _Live(line, source, stop or Event()).run()
+
+
+class _Line:
+    """The stations of a frame, their marks, and the counts; every method may be called by another thread."""
+
+    def __init__(
+        self, session: Session, compositor: Compositor, sink: Sink, meter: Meter, progress: Progress | None
+    ) -> None:
+        self._session, self._compositor, self._sink = session, compositor, sink
+        self._meter, self._progress = meter, progress
+        self._now = session.clock.now
+        self._counting = Lock()
+        self._received = self._sent = 0
+        self._dropped: Counter[str] = Counter()
+        self._closed = False
+
+    def receive(self, frame: Frame) -> None:
+        self._meter.mark(frame.seq, Stage.CAPTURED, frame.captured_at)
+        self._meter.mark(frame.seq, Stage.RECEIVED, self._now())
+        with self._counting:
+            self._received += not self._closed
+
+    def cut_out(self, frame: Frame) -> Matte:
+        began = self._now()
+        matte = self._session.process(frame)
+        self._meter.mark(frame.seq, Stage.NETWORK, self._now(), began=began)
+        return matte
+
+    def deliver(self, matte: Matte) -> None:
+        began = self._now()
+        picture = self._compositor.render(matte)
+        self._meter.mark(matte.frame.seq, Stage.COMPOSITED, self._now(), began=began)
+        self._sink.write(picture)
+        self._meter.mark(matte.frame.seq, Stage.SENT, self._now())
+        with self._counting:
+            self._sent += 1
+
+    def report(self) -> None:
+        if self._progress is not None:
+            self._progress(self.counts())
+
+    def drop(self, reason: str) -> None:
+        with self._counting:
+            self._drop(reason)
+
+    def counts(self) -> Counts:
+        with self._counting:
+            return self._counts()
+
+    def close(self) -> Counts:
+        """Returns the last counts; what a thread left behind does later counts no more."""
+        with self._counting:
+            for _ in range(self._counts().under_way):
+                self._drop(LEFT_BEHIND)
+            self._closed = True
+            return self._counts()
+
+    def _drop(self, reason: str) -> None:
+        if not self._closed:
+            self._meter.drop(reason)
+            self._dropped[reason] += 1
+
+    def _counts(self) -> Counts:
+        return Counts(self._received, self._sent, dict(self._dropped))
+
+
+class _Parcel:
+    """A frame on its way, then its matte, in memory of its own.
+
+    A slow stage may hold one while many newer frames pass, so the leases of source and session cannot do.
+    """
+
+    frame: Frame
+    matte: Matte
+    _pixels: Pixels
+    _alpha: Alpha
+
+    def __init__(self) -> None:
+        self._pixels = np.empty((1, 1, 3), np.uint8)
+        self._alpha = np.empty((1, 1), np.float32)
+
+    def pack_frame(self, frame: Frame) -> None:
+        if (self._pixels.shape, self._pixels.dtype) != (frame.pixels.shape, frame.pixels.dtype):
+            self._pixels = np.empty_like(frame.pixels)
+        np.copyto(self._pixels, frame.pixels)
+        self.frame = replace(frame, pixels=self._pixels)
+
+    def pack_matte(self, matte: Matte) -> None:
+        alpha = matte.alpha
+        if alpha is not None:
+            if self._alpha.shape != alpha.shape:
+                self._alpha = np.empty(alpha.shape, np.float32)
+            np.copyto(self._alpha, alpha)
+            alpha = self._alpha
+        self.matte = Matte(self.frame, alpha, matte.phase)
+
+
+class _Live:
+    """Three stages with a mailbox between each two. A parcel is with one of the five at a time, or spare."""
+
+    def __init__(self, line: _Line, source: Iterable[Frame], stop: Event) -> None:
+        self._line = line
+        self._source = source
+        self._asked_to_stop = stop
+        self._ending = Event()
+        self._frames: Mailbox[_Parcel] = Mailbox()
+        self._mattes: Mailbox[_Parcel] = Mailbox()
+        self._spare = deque(_Parcel() for _ in range(PARCELS))
+        self._error: Exception | None = None
+
+    def run(self) -> Counts:
+        threads = [Thread(target=stage, daemon=True) for stage in (self._read, self._cut_out)]
+        for thread in threads:
+            thread.start()
+        try:
+            self._deliver()
+        finally:
+            self._ending.set()
+            for mailbox in (self._frames, self._mattes):
+                mailbox.close()
+            for thread in threads:
+                thread.join(PATIENCE)
+            for mailbox in (self._frames, self._mattes):
+                if (parcel := mailbox.take(0)) is not None:
+                    self._drop(parcel, STOPPED)
+            counts = self._line.close()
+        if self._error is not None:
+            raise self._error
+        return counts
+
+    def _read(self) -> None:
+        try:
+            for frame in self._source:
+                if self._stopping():
+                    break
+                parcel = self._spare.popleft()
+                parcel.pack_frame(frame)
+                self._line.receive(frame)
+                self._pass_on(parcel, self._frames, NETWORK_BUSY)
+        except Exception as error:  # raised by `run` once the frames before it are sent
+            self._error = self._error or error
+        finally:
+            self._frames.close()
+
+    def _cut_out(self) -> None:
+        for parcel in self._arrivals(self._frames):
+            try:
+                parcel.pack_matte(self._line.cut_out(parcel.frame))
+            except Exception as error:  # raised by `run`
+                self._error = self._error or error
+                self._ending.set()
+                self._drop(parcel, FAILED)
+            else:
+                self._pass_on(parcel, self._mattes, OUTPUT_BUSY)
+        self._mattes.close()
+
+    def _deliver(self) -> None:
+        for parcel in self._arrivals(self._mattes):
+            try:
+                self._line.deliver(parcel.matte)
+            except Exception:
+                self._drop(parcel, FAILED)
+                raise
+            self._spare.append(parcel)
+            self._line.report()
+
+    def _arrivals(self, mailbox: Mailbox[_Parcel]) -> Iterator[_Parcel]:
+        """Yields what arrives until nothing more can, or the run is to stop."""
+        while not self._stopping():
+            parcel = mailbox.take(POLL)
+            if parcel is not None:
+                yield parcel
+            elif mailbox.finished:
+                return
+
+    def _pass_on(self, parcel: _Parcel, mailbox: Mailbox[_Parcel], reason: str) -> None:
+        lost = mailbox.put(parcel)
+        if lost is not None:
+            self._drop(lost, STOPPED if lost is parcel else reason)
+
+    def _drop(self, parcel: _Parcel, reason: str) -> None:
+        self._line.drop(reason)
+        self._spare.append(parcel)
+
+    def _stopping(self) -> bool:
+        return self._ending.is_set() or self._asked_to_stop.is_set()
