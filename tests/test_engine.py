@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -254,6 +255,14 @@ def test_truncated_model_is_a_contract_error(sealed: Path) -> None:
     sealed.write_bytes(sealed.read_bytes()[:-300])
 
     with pytest.raises(ContractError, match="not a complete ONNX file"):
+        open_engine(sealed)
+
+
+def test_without_onnx_runtime_the_error_names_the_extra(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "rtmatte.backends.ort")
+
+    with pytest.raises(BackendError, match=r"cuda: .* \| cpu: ONNX Runtime is not installed .*rtmatte\[cpu\]"):
         open_engine(sealed)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from rtmatte.backends.ort import OrtEngine
-from rtmatte.contract import FRAME, MASK, Contract, Gates
+from rtmatte.contract import ALPHA, FRAME, MASK, METADATA_KEY, Contract, Gates, TensorSpec
 from rtmatte.errors import EngineError, InputError, StateConsumed
 from tests.assertions import assert_equal_but_rounding
 from tests.toy_model import ToyInNumpy, save_toy, toy_contract
@@ -230,6 +230,33 @@ def test_steps_allocate_nothing_once_warm(tmp_path: Path) -> None:
 
     assert after - before < 256, "memory grows with the steps"
     assert peak - before < mask.nbytes, "a step makes an array"
+
+
+def test_model_without_mask_gates_or_states_takes_every_call_for_an_ordinary_one(tmp_path: Path) -> None:
+    contract = Contract(
+        model="plain",
+        role="step",
+        inputs=(TensorSpec(FRAME, (1, 4, 6, 3), "uint8"),),
+        states=(),
+        outputs=(TensorSpec(ALPHA, (1, 1, 4, 6), "uint8"),),
+    )
+    nodes = [
+        helper.make_node("Slice", [FRAME, "one", "two", "three"], ["green"]),
+        helper.make_node("Transpose", ["green"], [ALPHA], perm=[0, 3, 1, 2]),
+    ]
+    constants = [helper.make_tensor(n, TensorProto.INT64, [1], [v]) for n, v in (("one", 1), ("two", 2), ("three", 3))]
+    taken = helper.make_tensor_value_info(FRAME, TensorProto.UINT8, [1, 4, 6, 3])
+    given = helper.make_tensor_value_info(ALPHA, TensorProto.UINT8, [1, 1, 4, 6])
+    graph = helper.make_graph(nodes, "plain", [taken], [given], constants)
+    model = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 18)])
+    helper.set_model_props(model, {METADATA_KEY: contract.to_json()})
+    onnx.save_model(model, str(tmp_path / "plain.onnx"))
+    engine = OrtEngine(tmp_path / "plain.onnx", threads=1)
+    frame = np.arange(72, dtype=np.uint8).reshape(1, 4, 6, 3)
+
+    alpha, _ = engine.step(frame, None, gates_of(contract, "seed"), engine.new_state())
+
+    np.testing.assert_array_equal(alpha[0, 0], frame[0, :, :, 1])
 
 
 def test_backend_says_what_runs(engine: OrtEngine) -> None:
