@@ -46,6 +46,11 @@ class Drift:
         """Mean of the last 60 frames."""
         return float(np.mean(self.core[-COMPARED:]))
 
+    @property
+    def curve(self) -> list[float]:
+        """Mean of every 60 frames in turn, for a plot."""
+        return [float(np.mean(self.core[at : at + COMPARED])) for at in range(0, len(self.core), COMPARED)]
+
 
 def drift(method: Method, clip: Clip, *, frames: int = FRAMES) -> Drift:
     """Returns the error of `method` over `frames` frames of the looped clip, seeded once."""
@@ -58,7 +63,7 @@ def main(
     data: Annotated[Path, typer.Option(help="Folder of clips, or .npz of made clips.")],
     only: Annotated[str, typer.Option(help="Only clips whose name matches, such as '*single'.")] = "*",
     model: Annotated[str, typer.Option(help="Model name, or path of an ONNX with a contract.")] = "lite",
-    frames: Annotated[int, typer.Option(help="Frames to play, per clip.", min=COMPARED)] = FRAMES,
+    frames: Annotated[int, typer.Option(help="Frames to play, per clip.", min=2 * COMPARED)] = FRAMES,
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
 ) -> None:
     """How much a model's error away from the edge grows while a clip is looped."""
@@ -71,8 +76,14 @@ def main(
         table.add_row(one.clip, f"{one.first:.3f}", f"{one.last:.3f}", ratio)
     Console().print(table)
     if json is not None:
-        body = {one.clip: {"first": round(one.first, 3), "last": round(one.last, 3)} for one in drifts}
-        facts = {"data": data.name, "model": network.facts(), "frames": frames, "core": body}
+        core = {
+            one.clip: {
+                **report.rounded({"first": one.first, "last": one.last}),
+                "curve": [round(value, 3) for value in one.curve],
+            }
+            for one in drifts
+        }
+        facts = {"data": data.name, "model": network.facts(), "frames": frames, "core": core}
         report.write_json(json, "benchmarks.drift", facts)
 
 

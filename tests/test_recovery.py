@@ -92,3 +92,4 @@ def test_drift_compares_the_last_frames_of_a_loop_with_the_first() -> None:
     assert len(fading.seen) == len(one.core) == 200
     assert one.first == pytest.approx(29.5, abs=1)
     assert one.last == pytest.approx(169.5, abs=1)
+    assert one.curve == pytest.approx([29.5, 89.5, 149.5, 189.5], abs=1)
