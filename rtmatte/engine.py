@@ -15,7 +15,7 @@ import numpy as np
 from rtmatte import backends, models
 from rtmatte.backends import AUTO, Backend, Options
 from rtmatte.contract import Gates, block_means, self_test_frames
-from rtmatte.errors import BackendError, EngineError, ModelError, UntrustedModelError
+from rtmatte.errors import BackendError, BackendMissing, EngineError, ModelError, RtmatteError, UntrustedModelError
 from rtmatte.modelfile import Seal, read_seal, sha256_of
 from rtmatte.step import Array, Engine, State
 
@@ -41,7 +41,7 @@ def open_engine(
 
     `size` (width, height) chooses among a name's graphs and gives a checkpoint its frame size. `trust` opens a file
     whose hash is wrong. `note` hears, a line at a time, what a user should know: a file nobody vouched for, a backend
-    that was skipped and why. Which backend runs is `engine.backend`.
+    that is installed but was skipped, and why. Which backend runs is `engine.backend`.
     Raises ModelError for a file that cannot be used, UntrustedModelError for a changed one, and BackendError with
     every backend's reason when none can run it; a backend that was asked for is never replaced by another.
     """
@@ -55,7 +55,7 @@ def open_engine(
             return _proven(candidate, path, Options(size, threads))
         except (BackendError, EngineError) as error:
             reasons.append(f"{candidate.name}: {error}")
-            if candidate is not able[-1]:
+            if candidate is not able[-1] and not isinstance(error, BackendMissing):
                 say(f"skipped {reasons[-1]}")
     raise BackendError(f"no backend can run {path.name}. " + " | ".join(reasons))
 
@@ -117,7 +117,7 @@ def _proven(backend: Backend, path: Path, options: Options) -> Engine:
         means, expected = self_test(engine), engine.contract.self_test
         if expected:
             _compare(means, expected)
-    except (BackendError, EngineError):
+    except RtmatteError:
         engine.close()
         raise
     return engine

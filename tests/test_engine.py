@@ -75,13 +75,13 @@ def working(name: str) -> Backend:
     return Backend(name, backends.ONNX, lambda path, options: OrtEngine(path, threads=options.threads))
 
 
-def test_sealed_model_runs_on_the_cpu_and_only_the_missing_gpu_is_mentioned(sealed: Path) -> None:
+def test_sealed_model_runs_on_the_cpu_without_a_word_about_what_is_not_installed(sealed: Path) -> None:
     notes: list[str] = []
 
     engine = open_engine(sealed, threads=1, note=notes.append)
 
     assert engine.backend == "onnxruntime cpu"
-    assert [note.partition(":")[0] for note in notes] == ["skipped cuda"]
+    assert notes == []
 
 
 def test_backend_that_is_asked_for_is_used_without_a_word(sealed: Path) -> None:
@@ -98,7 +98,7 @@ def test_asking_for_a_gpu_where_there_is_none_is_an_error(sealed: Path) -> None:
         open_engine(sealed, backend="cuda", threads=1)
 
 
-@pytest.mark.parametrize("backend", ["torch", "gpu", "CPU", ""])
+@pytest.mark.parametrize("backend", ["onnx", "gpu", "CPU", ""])
 def test_backend_that_cannot_run_the_file_is_refused_with_those_that_can(backend: str, sealed: Path) -> None:
     with pytest.raises(BackendError, match=r"expected a backend of auto, cuda, cpu for toy\.onnx, found"):
         open_engine(sealed, backend=backend)

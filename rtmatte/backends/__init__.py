@@ -27,26 +27,26 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One way to run the model files that end in one of `suffixes`."""
+    """One way to run the model files that end in one of `suffixes`; users ask for it by `name`."""
 
     name: str
     suffixes: tuple[str, ...]
     open: Callable[[Path, Options], Engine]
 
 
-def _cuda(path: Path, options: Options) -> Engine:
+def _ort_cuda(path: Path, options: Options) -> Engine:
     from rtmatte.backends.ort import OrtEngine
 
     return OrtEngine(path, device="cuda", threads=options.threads)
 
 
-def _cpu(path: Path, options: Options) -> Engine:
+def _ort_cpu(path: Path, options: Options) -> Engine:
     from rtmatte.backends.ort import OrtEngine
 
     return OrtEngine(path, device="cpu", threads=options.threads)
 
 
-def _torch(path: Path, options: Options) -> Engine:
+def _torch_cpu(path: Path, options: Options) -> Engine:
     from rtmatte.backends.eager import EagerEngine
     from rtmatte.network.checkpoint import open_step
 
@@ -57,7 +57,7 @@ def _torch(path: Path, options: Options) -> Engine:
 
 ONNX = (".onnx",)
 CHECKPOINT = (".pth", ".pt", ".safetensors")
-BACKENDS = (Backend("cuda", ONNX, _cuda), Backend("cpu", ONNX, _cpu), Backend("torch", CHECKPOINT, _torch))
+BACKENDS = (Backend("cuda", ONNX, _ort_cuda), Backend("cpu", ONNX, _ort_cpu), Backend("cpu", CHECKPOINT, _torch_cpu))
 
 
 def candidates(path: Path, asked: str = AUTO) -> tuple[Backend, ...]:

@@ -54,9 +54,9 @@ class _Stream:
 class OrtEngine:
     """A `step` graph in ONNX Runtime; any number of streams, one caller at a time.
 
-    `spin` lets a thread that waits for its part of an operator burn its core instead of sleeping. That pays on an idle
-    machine only: beside two busy processes on two cores a step took twice the CPU time with it (38 against 19 ms, twenty
-    3x3 convolutions on two threads) and twice as long. Decoding and compositing are such neighbours, so it is off.
+    `spin` lets a thread that waits for its part of an operator burn its core instead of sleeping. Beside two busy
+    processes on two cores a step of twenty 3x3 convolutions on two threads took twice the CPU time with it (38 against
+    19 ms) and twice as long. Decoding and compositing are such neighbours, so it is off; on an idle machine it may pay.
     """
 
     def __init__(self, path: Path, *, device: Device = "cpu", threads: int | None = None, spin: bool = False) -> None:
