@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from export.check import measure_drift
-from export.to_onnx import export_step, round_to_half, with_self_test
+from export.to_onnx import export_step, round_to_half
+from rtmatte.backends.eager import EagerEngine
+from rtmatte.backends.ort import OrtEngine
+from rtmatte.engine import self_test
 from rtmatte.errors import ExitCode, RtmatteError
 from rtmatte.network.checkpoint import open_step
 
@@ -44,12 +48,13 @@ def _export(given: argparse.Namespace) -> int:
     )
     if not given.full_weights:
         round_to_half(step)
-    contract = with_self_test(step, contract)
+    reference = EagerEngine(step, contract)
+    contract = replace(contract, self_test=self_test(reference))
     path = given.output or Path(f"{contract.model}-{width}x{height}.onnx")
     export_step(step, contract, path, half_weights=not given.full_weights)
     print(f"wrote {path}: {path.stat().st_size / 1e6:.1f} MB, {contract.state_bytes / 1e6:.1f} MB of state a row")
     if given.check_frames:
-        drift = measure_drift(step, contract, path, frames=given.check_frames)
+        drift = measure_drift(OrtEngine(path), reference, frames=given.check_frames)
         print(f"against PyTorch, {drift}")
         if not drift.within:
             print("export: the graph is not the network it came from; do not use it", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Runs an exported graph beside the PyTorch step it came from, free-running, and measures how far they drift apart.
+"""Runs two engines of one network side by side, free-running, and measures how far they drift apart.
 
 Both start from zero states and feed on their own states; a wrong gate or a lost state shows within a few frames.
 """
@@ -6,15 +6,12 @@ Both start from zero states and feed on their own states; a wrong gate or a lost
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from rtmatte.backends.ort import OrtEngine
 from rtmatte.contract import FRAME, Contract, Gates
+from rtmatte.step import Engine
 
 MEAN_TOLERANCE, MAX_TOLERANCE = 1e-5, 2e-3
 
@@ -41,31 +38,25 @@ class Drift:
         )
 
 
-def measure_drift(step: nn.Module, contract: Contract, path: Path, *, frames: int) -> Drift:
-    """Returns the drift of the graph at `path` from `step` over `frames` recurrent calls: seed, settle, ordinary.
+def measure_drift(engine: Engine, reference: Engine, *, frames: int) -> Drift:
+    """Returns the drift of `engine` from `reference` over `frames` recurrent calls: seed, settle, ordinary, stores.
 
-    Raises EngineError when the graph cannot run.
+    Raises EngineError when one of them cannot run.
     """
-    engine = OrtEngine(path)
+    contract = engine.contract
     gates = Gates.for_contract(contract)
-    state = engine.new_state()
-    tensors = [torch.from_numpy(spec.zeros()) for spec in contract.states]
+    state, expected_state = engine.new_state(), reference.new_state()
     clip, mask = moving_clip(contract, frames)
     means, greatest = [], []
     for index, frame in enumerate(clip):
         _set_gates(gates, contract, index)
         alpha, state = engine.step(frame, mask, gates, state)
-        inputs = (frame, mask, gates.seed, gates.settle, gates.write)
-        with torch.inference_mode():
-            expected, *tensors = step(*(torch.from_numpy(a) for a in inputs), *tensors)
-        difference = np.abs(alpha.astype(np.float64) - expected.numpy())
+        expected, expected_state = reference.step(frame, mask, gates, expected_state)
+        difference = np.abs(alpha.astype(np.float64) - expected)
         means.append(float(difference.mean()))
         greatest.append(float(difference.max()))
-    engine.close()
-    quarter = max(1, len(means) // 4)
-    return Drift(
-        frames, float(np.mean(means)), max(greatest), float(np.mean(means[-quarter:])), max(greatest[-quarter:])
-    )
+    last = max(1, frames // 4)
+    return Drift(frames, float(np.mean(means)), max(greatest), float(np.mean(means[-last:])), max(greatest[-last:]))
 
 
 def _set_gates(gates: Gates, contract: Contract, index: int) -> None:

@@ -6,7 +6,6 @@ What it deliberately does not do: choose precision. A graph computes in what its
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,35 +14,13 @@ import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch import nn
 
-from rtmatte.contract import METADATA_KEY, Contract, Gates, after, block_means, self_test_frames
+from rtmatte.contract import METADATA_KEY, Contract, after
 from rtmatte.errors import ModelError
 from rtmatte.modelfile import seal
 
 OPSET = 18
 _REFUSED = {"If", "Loop", "Scan", "NonZero"}  # they stop a GPU graph from being captured, or sync with the host
 _SMALL = 256  # elements below which an initialiser is not worth halving
-
-
-def with_self_test(step: nn.Module, contract: Contract) -> Contract:
-    """Returns the contract with the block means of the alphas that `step` gives for the self-test's frames."""
-    frames, mask = self_test_frames(contract)
-    states = [torch.from_numpy(spec.zeros()) for spec in contract.states]
-    gates = Gates.for_contract(contract)
-    means = []
-    calls = [(frames[0], "seed"), *((frame, "settle" if n == 0 else "") for n, frame in enumerate(frames))]
-    for frame, kind in calls:
-        gates.clear()
-        for row in range(contract.batch):
-            if kind == "seed":
-                gates.set_seed(row)
-            elif kind == "settle":
-                gates.set_settle(row)
-        inputs = [frame, mask, gates.seed, gates.settle, gates.write]
-        with torch.inference_mode():
-            alpha, *states = step(*(torch.from_numpy(np.ascontiguousarray(a)) for a in inputs), *states)
-        if kind != "seed":
-            means.append(block_means(alpha[0, 0].numpy()))
-    return replace(contract, self_test=tuple(means))
 
 
 def round_to_half(step: nn.Module) -> None:
