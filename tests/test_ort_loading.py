@@ -12,7 +12,7 @@ from onnx import helper
 
 from rtmatte.backends.ort import OrtEngine
 from rtmatte.contract import MASK, Contract, TensorSpec
-from rtmatte.errors import BackendMissing, ContractError, ModelError
+from rtmatte.errors import BackendError, BackendMissing, ContractError, ModelError
 from tests.toy_model import save_toy, toy_contract
 
 
@@ -25,6 +25,34 @@ def test_gpu_that_is_not_there_is_an_error_and_no_silent_cpu_run(contract: Contr
     path = save_toy(tmp_path / "toy.onnx", contract)
 
     with pytest.raises(BackendMissing, match=r"CUDAExecutionProvider.*rtmatte\[gpu\]"):
+        OrtEngine(path, device="cuda")
+
+
+class FallenBack:
+    """What ONNX Runtime gives when it finds no device: a session on the CPU, and no error."""
+
+    def __init__(self, *arguments: object, **options: object) -> None: ...
+
+    def get_providers(self) -> list[str]:
+        return ["CPUExecutionProvider"]
+
+
+def no_session(*arguments: object, **options: object) -> None:
+    raise RuntimeError("CUDA failure 35: driver too old\nand a stack trace")
+
+
+@pytest.mark.parametrize(
+    ("session", "sentence"),
+    [(FallenBack, "no usable CUDA device"), (no_session, r"on cuda \(CUDA failure 35: .* old\)$")],
+)
+def test_gpu_that_does_not_work_is_an_error_and_no_silent_cpu_run(
+    session: object, sentence: str, contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_toy(tmp_path / "toy.onnx", contract)
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr("onnxruntime.InferenceSession", session)
+
+    with pytest.raises(BackendError, match=sentence):
         OrtEngine(path, device="cuda")
 
 
