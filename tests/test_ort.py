@@ -175,22 +175,6 @@ def test_closed_engine_refuses_to_step(contract: Contract, engine: OrtEngine) ->
         engine.new_state()
 
 
-def test_a_stream_outlives_the_memory_pressure_of_others(contract: Contract, engine: OrtEngine) -> None:
-    frame, mask = inputs(contract, 0)
-    reference = ToyInNumpy(contract)
-    state = engine.new_state()
-    for number, kind in enumerate(("seed", "write 1", "frame", "frame")):
-        others = [engine.new_state() for _ in range(20)]
-        noise = [np.full(contract.states[0].shape, np.nan, np.float32) for _ in range(50)]
-        frame, mask = inputs(contract, number)
-        gates = gates_of(contract, kind)
-
-        alpha, state = engine.step(frame, mask, gates, state)
-
-        assert len(others) + len(noise) == 70
-        assert_equal_but_rounding(alpha, reference.step(frame, mask, gates))
-
-
 def test_wrong_arrays_are_refused_and_leave_the_state_usable(tmp_path: Path) -> None:
     contract = toy_contract(batch=2)
     engine = OrtEngine(save_toy(tmp_path / "two.onnx", contract), threads=1)

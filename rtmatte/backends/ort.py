@@ -41,8 +41,8 @@ _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uin
 class _Stream:
     """One stream's bindings and alphas, one of each per parity; `now` is the parity of the next step.
 
-    Binding 0 reads the first set of states and writes the second, binding 1 the other way round. A binding does not
-    keep the memory of its values alive, so the sets are held here.
+    Binding 0 reads the first set of states and writes the second, binding 1 the other way round. The sets are held
+    because ONNX Runtime leaves it to the caller to keep bound memory alive (1.32 keeps it too, unasked).
     """
 
     bindings: tuple[Any, Any]
