@@ -1,0 +1,200 @@
+"""Pictures drawn from mattes on the CPU: the composite, the alpha, the cut-out person, and all of it side by side.
+
+Frames that leave here are leases of a ring of `ComposeOptions.leases` buffers. Whatever happens, a composite shows
+nothing of the room outside a trustworthy matte.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from rtmatte.clock import Clock
+from rtmatte.compose.backgrounds import Background, BackgroundSpec, VideoSource, open_background
+from rtmatte.compose.refine import Refiner
+from rtmatte.compose.scratch import Bytes, Scratch
+from rtmatte.errors import InputError
+from rtmatte.frame import Alpha, Frame, Matte, Pixels
+from rtmatte.ring import IN_FLIGHT, Ring
+
+LONGEST_HOLD = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ComposeOptions:
+    """`hold`: seconds, 0 to 1, that the last composite stands when the matte is lost; `leases`: buffers of the ring."""
+
+    hold: float = LONGEST_HOLD
+    leases: int = IN_FLIGHT
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.hold <= LONGEST_HOLD:
+            raise InputError(f"expected a hold of 0 to {LONGEST_HOLD} seconds, found {self.hold}")
+        if self.leases < 2:
+            raise InputError(f"expected at least 2 leases, found {self.leases}")
+
+
+class Compositor(Protocol):
+    """Draws one picture of each matte."""
+
+    def render(self, matte: Matte) -> Frame:
+        """Returns the picture, with the matte's seq, capture time and pts; its pixels are a lease."""
+        ...
+
+
+def open_compositor(
+    spec: BackgroundSpec, options: ComposeOptions, clock: Clock, *, video_source: VideoSource | None = None
+) -> Compositor:
+    """Returns what draws `spec`: a composite, the cut-out for `transparent`, the frame untouched for `none`.
+
+    Raises SourceError for a background file that cannot be read.
+    """
+    match spec.kind:
+        case "none":
+            return PassThrough()
+        case "transparent":
+            return Foreground(options)
+        case _:
+            return Composite(open_background(spec, video_source), options, clock)
+
+
+class Composite:
+    """The person before a background: (H, W, 3) uint8.
+
+    Without a trustworthy matte the last composite is held for `options.hold` seconds, by the clock and by media time
+    where there is one; then, at once when there is none of this size, comes the plain background.
+    """
+
+    def __init__(self, background: Background, options: ComposeOptions, clock: Clock) -> None:
+        self._background = background
+        self._hold = options.hold
+        self._clock = clock
+        self._refiner = Refiner()
+        self._scratch = Scratch()
+        self._ring = Ring(options.leases)
+        self._last: Frame | None = None  # no lease is taken while it is held, so its pixels stand
+        self._last_at = 0.0
+
+    def alpha(self, matte: Matte) -> Alpha:
+        """Returns the alpha (H, W) float32 in 0..1 at frame size; zeros without one. A lease until the next matte."""
+        return self._refiner.alpha(matte)
+
+    def render(self, matte: Matte) -> Frame:
+        """Returns the composite as a leased frame."""
+        frame = matte.frame
+        if matte.alpha is None:
+            return self._hidden(frame)
+        pixels = self._scratch.as_bytes(frame.pixels)
+        alpha = self.alpha(matte)
+        behind = self._background.behind(pixels, alpha, at=_time(frame))
+        out = self._ring.lease(pixels.shape)
+        blend(pixels, behind, alpha, out, scratch=self._scratch)
+        self._last, self._last_at = _drawn(frame, out), self._clock.now()
+        return self._last
+
+    def _hidden(self, frame: Frame) -> Frame:
+        if self._last is not None and self._last.size == frame.size and self._age(self._last, frame) < self._hold:
+            return _drawn(frame, self._last.pixels)
+        self._last = None
+        out = self._ring.lease((frame.size[1], frame.size[0], 3))
+        np.copyto(out, self._background.plain(frame.size, at=_time(frame)))
+        return _drawn(frame, out)
+
+    def _age(self, last: Frame, frame: Frame) -> float:
+        waited = self._clock.now() - self._last_at
+        if last.pts is None or frame.pts is None:
+            return waited
+        return max(waited, frame.pts - last.pts)
+
+
+class AlphaPicture:
+    """The alpha itself: (H, W, 1) uint8, black without a trustworthy matte."""
+
+    def __init__(self, options: ComposeOptions) -> None:
+        self._refiner = Refiner()
+        self._ring = Ring(options.leases)
+
+    def render(self, matte: Matte) -> Frame:
+        """Returns the alpha, 0..255, as a leased frame."""
+        width, height = matte.frame.size
+        out = self._ring.lease((height, width, 1))
+        quantise(self._refiner.alpha(matte), out[..., 0])
+        return _drawn(matte.frame, out)
+
+
+class Foreground:
+    """The person cut out: (H, W, 4) uint8, RGB with straight alpha, and black where nothing of the person is.
+
+    Without a trustworthy matte it is all zero.
+    """
+
+    def __init__(self, options: ComposeOptions) -> None:
+        self._refiner = Refiner()
+        self._scratch = Scratch()
+        self._ring = Ring(options.leases)
+
+    def render(self, matte: Matte) -> Frame:
+        """Returns the cut-out as a leased frame."""
+        pixels = self._scratch.as_bytes(matte.frame.pixels)
+        alpha: Bytes = self._scratch.array("alpha", pixels.shape[:2], np.uint8)
+        quantise(self._refiner.alpha(matte), alpha)
+        person: Bytes = self._scratch.array("person", pixels.shape, np.uint8)
+        person.fill(0)  # straight alpha would carry the room under alpha 0
+        cv2.copyTo(pixels, alpha, person)
+        out = self._ring.lease((*pixels.shape[:2], 4))
+        cv2.mixChannels([person, alpha], [out], [0, 0, 1, 1, 2, 2, 3, 3])
+        return _drawn(matte.frame, out)
+
+
+class SideBySide:
+    """Input, alpha and composite in one (H, 3W, 3) uint8 picture. It shows the room: for demos, never for a call."""
+
+    def __init__(self, composite: Composite, options: ComposeOptions) -> None:
+        self._composite = composite
+        self._scratch = Scratch()
+        self._ring = Ring(options.leases)
+
+    def render(self, matte: Matte) -> Frame:
+        """Returns the three pictures as a leased frame."""
+        width, height = matte.frame.size
+        out = self._ring.lease((height, 3 * width, 3))
+        grey: Bytes = self._scratch.array("grey", (height, width), np.uint8)
+        quantise(self._composite.alpha(matte), grey)
+        np.copyto(out[:, :width], self._scratch.as_bytes(matte.frame.pixels))
+        cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB, out[:, width : 2 * width])
+        np.copyto(out[:, 2 * width :], self._composite.render(matte).pixels, casting="unsafe")
+        return _drawn(matte.frame, out)
+
+
+class PassThrough:
+    """The frame untouched, room and all: for checking colours on the way through a file."""
+
+    def render(self, matte: Matte) -> Frame:
+        """Returns the matte's own frame."""
+        return matte.frame
+
+
+def blend(front: Bytes, behind: Bytes, alpha: Alpha, out: Bytes, *, scratch: Scratch) -> None:
+    """Writes alpha * front + (1 - alpha) * behind into `out`, rounded: all (H, W, 3) uint8, `alpha` (H, W) in 0..1.
+
+    blendLinear divides by the sum of the weights plus 1e-5, which no byte shows. Measured at 1280x720 on two threads:
+    1.5 ms, as fast as bytes times bytes in three passes and without their second rounding.
+    """
+    rest = np.subtract(1.0, alpha, out=scratch.array("rest", alpha.shape, np.float32))
+    cv2.blendLinear(front, behind, alpha, rest, out)
+
+
+def quantise(alpha: Alpha, out: Bytes) -> None:
+    """Writes `alpha` (H, W) in 0..1 as 0..255 into `out` (H, W), rounded."""
+    cv2.convertScaleAbs(alpha, out, 255.0)
+
+
+def _drawn(frame: Frame, pixels: Pixels) -> Frame:
+    return Frame(frame.seq, pixels, frame.captured_at, frame.pts)
+
+
+def _time(frame: Frame) -> float:
+    return frame.captured_at if frame.pts is None else frame.pts
