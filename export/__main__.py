@@ -15,8 +15,9 @@ from export.check import measure_drift
 from export.to_onnx import export_step, round_to_half
 from rtmatte.backends.eager import EagerEngine
 from rtmatte.backends.ort import OrtEngine
-from rtmatte.engine import self_test
+from rtmatte.engine import self_test, sha256_of
 from rtmatte.errors import ExitCode, RtmatteError
+from rtmatte.imaging import parse_size
 from rtmatte.network.checkpoint import open_step
 
 
@@ -26,7 +27,7 @@ def main() -> int:
         prog="python -m export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--size", type=_size, required=True, metavar="WxH", help="true frame size, any")
+    parser.add_argument("--size", required=True, metavar="WxH", help="true frame size, any")
     parser.add_argument("--slots", type=int, help="capacity of the memory bank (default: the network's own)")
     parser.add_argument("--batch", type=int, default=1, help="rows: streams or targets in one call (default: 1)")
     parser.add_argument("--frame", choices=("uint8", "float32"), default="uint8", help="dtype of the frame input")
@@ -42,14 +43,14 @@ def main() -> int:
 
 
 def _export(given: argparse.Namespace) -> int:
-    width, height = given.size
+    width, height = parse_size(given.size)
     step, contract = open_step(
         given.checkpoint, width=width, height=height, slots=given.slots, batch=given.batch, frame_dtype=given.frame
     )
     if not given.full_weights:
         round_to_half(step)
     reference = EagerEngine(step, contract)
-    contract = replace(contract, self_test=self_test(reference))
+    contract = replace(contract, self_test=self_test(reference), weights_sha256=sha256_of(given.checkpoint))
     path = given.output or Path(f"{contract.model}-{width}x{height}.onnx")
     export_step(step, contract, path, half_weights=not given.full_weights)
     print(f"wrote {path}: {path.stat().st_size / 1e6:.1f} MB, {contract.state_bytes / 1e6:.1f} MB of state a row")
@@ -60,16 +61,6 @@ def _export(given: argparse.Namespace) -> int:
             print("export: the graph is not the network it came from; do not use it", file=sys.stderr)
             return ExitCode.BAD_INPUT
     return ExitCode.DONE
-
-
-def _size(text: str) -> tuple[int, int]:
-    try:
-        width, height = (int(part) for part in text.lower().split("x"))
-        if width > 0 and height > 0:
-            return width, height
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"expected WxH such as 512x288, found {text!r}")
 
 
 if __name__ == "__main__":

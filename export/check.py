@@ -60,15 +60,16 @@ def measure_drift(engine: Engine, reference: Engine, *, frames: int) -> Drift:
 
 
 def _set_gates(gates: Gates, contract: Contract, index: int) -> None:
-    """Frame 0 seeds, frame 1 settles; then every `write_every`-th is stored in the ring's slots in turn."""
+    """Call 0 seeds, call 1 settles, the others are ordinary."""
     gates.clear()
+    slot = contract.slot_of(index - 1)
     for row in range(contract.batch):
         if index == 0:
             gates.set_seed(row)
         elif index == 1:
             gates.set_settle(row)
-        elif contract.slots > 1 and index % contract.write_every == 0:
-            gates.set_write(1 + (index // contract.write_every - 1) % (contract.slots - 1), row)
+        elif slot is not None:
+            gates.set_write(slot, row)
 
 
 def moving_clip(contract: Contract, frames: int) -> tuple[list[NDArray[np.uint8]], NDArray[np.float32]]:

@@ -142,6 +142,17 @@ class Contract:
         """Bytes of recurrent state for all rows of one step."""
         return sum(spec.nbytes for spec in self.states)
 
+    def slot_of(self, ordinal: int, *, every: int | None = None) -> int | None:
+        """Returns the slot that stores the `ordinal`-th ordinary frame after a seed (1, 2, ...), None for most frames.
+
+        Every `every`-th frame (default: the contract's `write_every`) is stored, in slots 1..T-1 in turn; slot 0 is
+        the first frame's for ever. A ring reads like a queue, since the order inside the bank does not matter.
+        """
+        stores, rest = divmod(ordinal, every or self.write_every)
+        if rest or self.slots < 2 or stores < 1:
+            return None
+        return 1 + (stores - 1) % (self.slots - 1)
+
     def to_json(self) -> str:
         """Returns the JSON text that is stored in the model."""
         return json.dumps(asdict(self), separators=(",", ":"))

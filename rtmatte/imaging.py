@@ -22,6 +22,14 @@ Size = tuple[int, int]  # (width, height)
 _DEPTH = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 
 
+def parse_size(text: str) -> Size:
+    """Returns (width, height) of a text like 1280x720; InputError for any other."""
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise InputError(f"expected a size like 1280x720, found {text!r}")
+    return int(width), int(height)
+
+
 def load_image(path: Path) -> NDArray[np.uint8]:
     """Returns the picture in `path` as (H, W, 3) uint8 RGB, turned upright; SourceError when there is none."""
     decoded = _decode(path, cv2.IMREAD_COLOR, SourceError)

@@ -196,3 +196,15 @@ def test_block_means_tell_where_an_alpha_is() -> None:
 
 def test_block_means_of_a_picture_smaller_than_the_grid_are_its_pixels() -> None:
     assert block_means(np.array([[0.25, 1.0]], np.float32)) == (0.25, 1.0)
+
+
+def test_stores_go_round_the_ring_and_never_to_the_first_slot(contract: Contract) -> None:
+    assert contract.slots == 3
+    every_fifth = replace(contract, write_every=5)
+    assert [every_fifth.slot_of(n) for n in (1, 4, 5, 6, 10, 15, 20)] == [None, None, 1, None, 2, 1, 2]
+    assert every_fifth.slot_of(2, every=2) == 1
+
+
+def test_a_bank_of_one_slot_keeps_the_first_frame_only() -> None:
+    alone = replace(toy_contract(), slots=1, inputs=(TensorSpec(FRAME, (1, 8, 16, 3), "uint8"),))
+    assert alone.slot_of(5) is None

@@ -56,7 +56,7 @@ LITE = (
     ),
     Phase(
         name="clips",
-        steps=6500,
+        steps=4500,
         sizes=((0.75, SMALL), (0.25, MIDDLE)),
         frames=(3, 6),
         pixels=360_000,
@@ -67,7 +67,7 @@ LITE = (
     ),
     Phase(
         name="larger",
-        steps=3200,
+        steps=3400,
         sizes=((0.3, SMALL), (0.45, MIDDLE), (0.25, LARGE)),
         frames=(4, 9),
         pixels=520_000,
@@ -79,7 +79,7 @@ LITE = (
     ),
     Phase(
         name="full size",
-        steps=1300,
+        steps=1500,
         sizes=((0.15, SMALL), (0.25, MIDDLE), (0.3, LARGE), (0.3, FULL)),
         frames=(6, 12),
         pixels=900_000,
