@@ -56,7 +56,7 @@ LITE = (
     ),
     Phase(
         name="clips",
-        steps=4500,
+        steps=2600,
         sizes=((0.75, SMALL), (0.25, MIDDLE)),
         frames=(3, 6),
         pixels=360_000,

@@ -11,13 +11,13 @@ from torch import Tensor
 
 
 def where_row(gate_B1: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
-    """Returns `chosen` in the rows whose gate is 1 and `other` elsewhere; all [B, ...] of one shape."""
+    """Returns `chosen` in the rows whose gate is 1 and `other` [B, ...] elsewhere; `chosen` may be a scalar."""
     return torch.where(gate_B1.reshape(-1, *[1] * (other.ndim - 1)) > 0.5, chosen, other)
 
 
 def cleared(seed_B1: Tensor, state: Tensor) -> Tensor:
     """Returns `state` with the rows that are being seeded set to zero: the first thing done to every state."""
-    return where_row(seed_B1, torch.zeros_like(state), state)
+    return where_row(seed_B1, state.new_zeros(()), state)
 
 
 def stored(start_B1: Tensor, write_BT: Tensor, bank: Tensor, entry: Tensor) -> Tensor:
@@ -32,5 +32,5 @@ def stored(start_B1: Tensor, write_BT: Tensor, bank: Tensor, entry: Tensor) -> T
     start = start_B1.reshape(-1, 1, *tail) > 0.5
     write = write_BT.reshape(-1, slots, *tail) > 0.5
     entry_B1 = entry.unsqueeze(1)
-    begun = torch.where(first_T.reshape(1, slots, *tail), entry_B1, torch.zeros_like(bank))
+    begun = torch.where(first_T.reshape(1, slots, *tail), entry_B1, bank.new_zeros(()))  # a scalar: 1 MB less of graph
     return torch.where(start, begun, torch.where(write, entry_B1, bank))

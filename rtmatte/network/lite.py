@@ -224,7 +224,7 @@ class Reader(nn.Module):
         full_BN1 = valid_BN.unsqueeze(2) > 0.5
         keys_BNK = torch.where(full_BN1, bank.key.flatten(1, 2), self.nowhere).float()
         values_BNV = bank.value.flatten(1, 2)
-        values_BNV = torch.where(full_BN1, values_BNV, torch.zeros_like(values_BNV)).float()
+        values_BNV = torch.where(full_BN1, values_BNV, values_BNV.new_zeros(())).float()
         query_BPK = key_BKhw.float() * torch.exp(self.sharpness)
         query_BPK = torch.cat([query_BPK[:, :-1], torch.ones_like(query_BPK[:, -1:])], dim=1).flatten(2).transpose(1, 2)
         read_BPV = torch.softmax(query_BPK @ keys_BNK.transpose(1, 2), dim=2) @ values_BNV
