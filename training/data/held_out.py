@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rtmatte.imaging import parse_size
 from training.data.assets import load_assets
 from training.data.clips import ClipMaker, ClipOptions
 from training.data.pool import to_bytes
@@ -54,8 +55,10 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, required=True, help="folder with traindata/")
     parser.add_argument("--out", type=Path, required=True, help=".npz to write")
     parser.add_argument("--clips", type=int, default=24, help="number of clips (default: 24)")
+    parser.add_argument("--size", default="256x144", metavar="WxH", help="frame size (default: 256x144)")
     given = parser.parse_args()
-    make_held_out(given.shared, given.out, clips=given.clips)
+    width, height = parse_size(given.size)
+    make_held_out(given.shared, given.out, clips=given.clips, size=(height, width))
 
 
 if __name__ == "__main__":
