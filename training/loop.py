@@ -156,7 +156,7 @@ class Trainer:
         warm = min(1.0, (self.step_number + 1) / 100)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * warm
-        options = self._draw_options(phase)
+        options = self.draw_options(phase)
         clip = make(options)
         plan = draw_plan(
             options.batch,
@@ -176,7 +176,8 @@ class Trainer:
             self._average()
         return {name: part.detach() for name, part in parts.items()}
 
-    def _draw_options(self, phase: Phase) -> ClipOptions:
+    def draw_options(self, phase: Phase) -> ClipOptions:
+        """Returns what the next step of `phase` asks for: a size, a clip length, and the batch that fits its budget."""
         shares = torch.tensor([share for share, _ in phase.sizes])
         sizes = phase.sizes[int(torch.multinomial(shares, 1, generator=self.shared))][1]
         height, width = sizes[self._number(0, len(sizes) - 1)]

@@ -67,7 +67,7 @@ LITE = (
     ),
     Phase(
         name="larger",
-        steps=3400,
+        steps=2200,
         sizes=((0.3, SMALL), (0.45, MIDDLE), (0.25, LARGE)),
         frames=(4, 9),
         pixels=520_000,
@@ -79,7 +79,7 @@ LITE = (
     ),
     Phase(
         name="full size",
-        steps=1500,
+        steps=1900,
         sizes=((0.15, SMALL), (0.25, MIDDLE), (0.3, LARGE), (0.3, FULL)),
         frames=(6, 12),
         pixels=900_000,
