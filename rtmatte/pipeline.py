@@ -115,7 +115,7 @@ class _Line:
         self._meter.mark(frame.seq, Stage.CAPTURED, frame.captured_at)
         self._meter.mark(frame.seq, Stage.RECEIVED, self._now())
         with self._counting:
-            self._received += not self._closed
+            self._received += 1
 
     def cut_out(self, frame: Frame) -> Matte:
         began = self._now()

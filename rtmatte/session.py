@@ -279,7 +279,6 @@ class _Row:
     def forget(self) -> None:
         """Drops the state: the next call starts from zeros."""
         self._state = None
-        self._since_seed = 0
 
     def seed(self) -> Alpha:
         self._since_seed = 0
