@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,10 @@ BATCH_MAX = 1e-5  # one row of lite among others against the row alone
 FOLDED_MAX = 1e-4  # features with a batch norm folded into the convolution before it
 LEVEL = 1  # of 255: one rounding of a picture
 BLUR_MEAN = 0.5  # levels: a blur at reduced size against the full-size one, rounding (0.25) included
+PATH_MEAN = 2.0  # levels: a video path from file to file, the promise of the README
+CODEC_EDGE = 0.1  # of a picture's pixels: edges between patches, where halved chroma and the codec may blur
+EXACT_LEVELS = 2  # inside a patch: YCbCr rounded to bytes moves RGB by two levels at most
+MEDIA_TIME = 1e-3  # seconds: Matroska keeps milliseconds
 BLEED_MOST = 3  # levels of a white person that reach a black room through the blur, as seen behind the person
 
 
@@ -84,3 +89,22 @@ def _assert_near(found: NDArray[Any], expected: NDArray[Any], *, mean: float, mo
     text = f"{what}: mean error {error.mean():.2e} (limit {mean:.0e}), largest {error.max():.2e} (limit {most:.0e})"
     assert error.mean() < mean, text  # also fails on NaN
     assert error.max() < most, text
+
+
+def assert_colours(found: NDArray[Any], expected: NDArray[Any]) -> None:
+    """Fails unless a decoded picture has the expected colours everywhere but along edges."""
+    assert found.shape == expected.shape
+    off = np.abs(found.astype(np.int16) - expected.astype(np.int16)).max(axis=2) > EXACT_LEVELS
+    assert off.mean() <= CODEC_EDGE
+
+
+def assert_path_colours(found: NDArray[Any], expected: NDArray[Any]) -> None:
+    """Fails unless a picture came through a whole path, edges included, within the promised mean difference."""
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(np.float64) - expected).mean() <= PATH_MEAN
+
+
+def assert_media_times(found: Sequence[float | None], expected: Sequence[float]) -> None:
+    """Fails unless frames have the expected pts, as finely as containers keep them."""
+    times = [np.nan if pts is None else pts for pts in found]
+    np.testing.assert_allclose(times, expected, rtol=0, atol=MEDIA_TIME)
