@@ -10,10 +10,12 @@ RtmatteError
 │   ├── ContractError (ValueError)  no contract, unknown version, or tensors that differ from it
 │   └── UntrustedModelError         its sha256 is not in the manifest and the user did not say to trust it
 ├── BackendError                    no backend can run the model; lists every backend's reason
-│   └── BackendMissing (ImportError)  a package is not installed; names the extra
+│   ├── BackendMissing (ImportError)  a package is not installed; names the extra
+│   └── PlanError                   a TensorRT plan that is damaged, for another GPU or version, or not the user's own
 ├── EngineError                     a step failed while running
 │   └── StateConsumed               a recurrent state was used twice
-└── EnvironmentFault                the machine lacks something; the message has the line that fixes it
+├── EnvironmentFault                the machine lacks something; the message has the line that fixes it
+└── StopRequested                   the user closed the window: no fault, the run ends in order
 
 A message says what was expected, what was found, and what to do next.
 """
@@ -27,6 +29,7 @@ class ExitCode(IntEnum):
     """What a command returns to the shell."""
 
     DONE = 0
+    FAULT = 1  # a mistake in rtmatte itself; its report is one line, the traceback on request
     BAD_INPUT = 2  # bad input, options or environment
     INCOMPLETE = 3  # finished, but the input was truncated or some of many failed
     INTERRUPTED = 130  # SIGINT, outputs finalised
@@ -77,6 +80,10 @@ class BackendMissing(BackendError, ImportError):
     """A backend's package is not installed."""
 
 
+class PlanError(BackendError):
+    """A TensorRT plan is damaged, was built for another GPU or version, or others could have written it."""
+
+
 class EngineError(RtmatteError):
     """A step failed while running."""
 
@@ -87,3 +94,7 @@ class StateConsumed(EngineError):
 
 class EnvironmentFault(RtmatteError):
     """The machine lacks a device, module, driver or permission; the message has the line that fixes it."""
+
+
+class StopRequested(RtmatteError):
+    """The user asked for the end from inside an output, by closing its window; outputs are finished, nothing failed."""

@@ -1,0 +1,142 @@
+"""`rtmatte file`: a recorded video or a folder of pictures in, what was asked for out. Every frame, in order."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rtmatte.cli.console import err, say, warn
+from rtmatte.cli.line import (
+    DEFAULT_MODEL,
+    BackgroundOption,
+    Device,
+    DeviceOption,
+    MaskOption,
+    ModelChoice,
+    ModelOption,
+    OverwriteOption,
+    TrustOption,
+    check_output,
+    open_target,
+    video_source,
+)
+from rtmatte.clock import Clock, MonotonicClock
+from rtmatte.compose.backgrounds import parse_background
+from rtmatte.compose.host import AlphaPicture, ComposeOptions, Compositor, Foreground, open_compositor
+from rtmatte.errors import ExitCode
+from rtmatte.pipeline import Counts, run_inline
+from rtmatte.session import Session, SessionOptions, Status
+from rtmatte.sinks import Sink, open_sink
+from rtmatte.sources import Source, open_source
+from rtmatte.sources.shrunk import ShrunkSource
+
+
+class Write(StrEnum):
+    """What the output shows."""
+
+    COMPOSITE = "composite"
+    ALPHA = "alpha"
+    FOREGROUND = "foreground"
+
+
+def file(
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="A video file, or a folder of pictures.")],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUTPUT", help="A video file; a name without a suffix is a folder of PNG files.")
+    ],
+    write: Annotated[Write, typer.Option(help="The composite, the alpha, or the person cut out (RGBA).")] = (
+        Write.COMPOSITE
+    ),
+    background: BackgroundOption = "blur",
+    mask: MaskOption = None,
+    model: ModelOption = DEFAULT_MODEL,
+    device: DeviceOption = Device.AUTO,
+    trust: TrustOption = False,
+    dilate: Annotated[int, typer.Option(min=0, help="Grow the first mask by an ellipse so many pixels across.")] = 0,
+    erode: Annotated[int, typer.Option(min=0, help="Then shrink it likewise.")] = 0,
+    warmup: Annotated[
+        int | None, typer.Option(min=0, help="Passes over the first frame; by default what the model was made for.")
+    ] = None,
+    max_size: Annotated[
+        int | None, typer.Option(min=1, help="Reduce pictures whose shorter side is longer than this, in pixels.")
+    ] = None,
+    fps: Annotated[float, typer.Option(min=1, max=1000, help="Frames a second of a folder of pictures.")] = 30.0,
+    overwrite: OverwriteOption = False,
+) -> ExitCode:
+    """Cut the person out of a video, or of a folder of pictures."""
+    check_output(output, overwrite=overwrite)
+    clock = MonotonicClock()
+    with ExitStack() as stack:
+        opened = stack.enter_context(open_source(source, clock, fps=fps))
+        frames = opened if max_size is None else ShrunkSource(opened, max_size)
+        engine = stack.enter_context(closing(ModelChoice(model, device, trust).open(frames.size)))
+        target = open_target(mask, engine, frames.size, stack)
+        session = Session(engine, target, clock, SessionOptions(warmup=warmup, dilate=dilate, erode=erode))
+        compositor = _open_compositor(write, background, clock)
+        sink = stack.enter_context(
+            open_sink(output, size=frames.size, fps=frames.fps, audio_from=_with_sound(source), inputs=[Path(source)])
+        )
+        counts = _convert(frames, session, compositor, sink, output)
+    say(f"{output}: {counts.sent} frames, {engine.contract.model} on {engine.backend}")
+    return _verdict(session.status, corrupt=getattr(opened, "corrupt", 0))
+
+
+def _with_sound(source: str) -> Path | None:
+    path = Path(source)
+    return path if path.is_file() else None
+
+
+def _open_compositor(write: Write, background: str, clock: Clock) -> Compositor:
+    options = ComposeOptions()
+    match write:
+        case Write.ALPHA:
+            return AlphaPicture(options)
+        case Write.FOREGROUND:
+            return Foreground(options)
+        case Write.COMPOSITE:
+            spec = parse_background(background)
+            return open_compositor(spec, options, clock, video_source=video_source(clock))
+
+
+def _convert(source: Source, session: Session, compositor: Compositor, sink: Sink, output: Path) -> Counts:
+    """Runs the line behind a progress bar; says what the output holds when the run ends early."""
+    written = 0
+
+    def count(counts: Counts) -> None:
+        nonlocal written
+        written = counts.sent
+        bar.update(task, completed=written)
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(source.name, total=source.frame_count)
+        try:
+            return run_inline(source, session, compositor, sink, progress=count)
+        except BaseException:
+            if written:
+                warn(f"{output} holds the first {written} frames only")
+            raise
+        finally:
+            for sentence in session.status.warnings:
+                warn(sentence)
+
+
+def _verdict(status: Status, *, corrupt: int) -> ExitCode:
+    """Returns the exit code, and says what is wrong with an output that is whole."""
+    failures = []
+    if status.hidden == status.frames:
+        failures.append("nobody was found in any frame, so nobody is shown; say who with --mask")
+    elif status.hidden:
+        warn(f"{status.hidden} of {status.frames} frames have no trustworthy matte, so nobody is shown in them")
+    if status.faults:
+        failures.append(f"the network failed {status.faults} times, the last time: {status.last_error}")
+    if corrupt:
+        failures.append(f"{corrupt} damaged pieces of the input were skipped")
+    for failure in failures:
+        warn(failure)
+    return ExitCode.INCOMPLETE if failures else ExitCode.DONE

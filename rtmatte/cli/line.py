@@ -1,0 +1,94 @@
+"""The parts of the line as a command line asks for them: an engine, a target, a compositor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rtmatte.cli.console import warn
+from rtmatte.clock import Clock
+from rtmatte.compose.backgrounds import VideoSource
+from rtmatte.contract import SEED
+from rtmatte.engine import open_engine
+from rtmatte.errors import SinkError
+from rtmatte.frame import Frame
+from rtmatte.imaging import Size, load_mask
+from rtmatte.sources.file import FileSource
+from rtmatte.step import Engine
+from rtmatte.targets import Target
+from rtmatte.targets.mask import MaskTarget
+from rtmatte.targets.person import PersonTarget
+
+DEFAULT_MODEL = "lite"
+
+
+class Device(StrEnum):
+    """What a model may run on; `auto` takes the best that works."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+BackgroundOption = Annotated[
+    str,
+    typer.Option(help="blur, blur:1 to blur:100, green, #rrggbb, transparent, or a picture or video file."),
+]
+MaskOption = Annotated[
+    Path | None,
+    typer.Option(help="A picture of the first frame, white where the person is; without it they are looked for."),
+]
+ModelOption = Annotated[str, typer.Option(help="A bundled model's name, an ONNX file or a checkpoint.")]
+DeviceOption = Annotated[Device, typer.Option(help="What the model runs on.")]
+TrustOption = Annotated[bool, typer.Option("--trust", help="Open a model file although its hash is wrong.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """A model as the user named it, what it may run on, and whether a wrong hash is accepted."""
+
+    name: str = DEFAULT_MODEL
+    device: Device = Device.AUTO
+    trust: bool = False
+
+    def open(self, size: Size) -> Engine:
+        """Returns the engine for frames of `size`; what the user should know about it is said."""
+        return open_engine(self.name, backend=self.device.value, size=size, trust=self.trust, note=warn)
+
+
+def open_target(mask: Path | None, engine: Engine, size: Size, stack: ExitStack) -> Target | None:
+    """Returns who `engine` is to cut out of frames of `size`: the person of a mask, else whoever is in the middle.
+
+    Only lite finds people by itself; for another model `stack` gets a lite engine. None for a model without seeds.
+    """
+    if not engine.contract.takes(SEED):
+        return None
+    if mask is not None:
+        return MaskTarget(load_mask(mask))
+    if engine.contract.model == DEFAULT_MODEL:
+        return PersonTarget(engine)
+    return PersonTarget(stack.enter_context(closing(ModelChoice(DEFAULT_MODEL).open(size))))
+
+
+def video_source(clock: Clock) -> VideoSource:
+    """Returns the way in which a background opens a video."""
+
+    def frames(path: Path) -> Iterator[Frame]:
+        with FileSource(path, clock) as source:
+            yield from source
+
+    return frames
+
+
+def check_output(path: Path, *, overwrite: bool) -> None:
+    """Raises SinkError when `path` is a file, or a folder with something in it, that is not to be replaced."""
+    held = any(path.iterdir()) if path.is_dir() else path.exists()
+    if held and not overwrite:
+        raise SinkError(f"expected a new output, {path} exists; choose another name or say --overwrite")
