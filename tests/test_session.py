@@ -18,7 +18,7 @@ from rtmatte.contract import ALPHA, FRAME, Contract, Gates, TensorSpec
 from rtmatte.errors import ContractError, EngineError, InputError
 from rtmatte.frame import Alpha, Frame, Mask, Matte, Phase
 from rtmatte.imaging import resize
-from rtmatte.session import Session, SessionOptions
+from rtmatte.session import RECENT, Session, SessionOptions
 from rtmatte.step import State
 from rtmatte.targets.mask import MaskTarget
 
@@ -212,6 +212,14 @@ def test_passes_left_over_in_a_tick_go_to_the_newest_frame() -> None:
     assert calls(engine) == ["seed", "settle", "settle", "frame"]
     assert mattes[0].alpha is None
     assert shows_disc(mattes[1])
+
+
+def test_alphas_are_written_into_a_few_buffers_again_and_again() -> None:
+    session = session_of(fake())
+
+    alphas = [session.process(frame(seq)).alpha for seq in range(20)]
+
+    assert len({alpha.ctypes.data for alpha in alphas if alpha is not None}) == RECENT
 
 
 # Who is cut out.
