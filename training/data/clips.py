@@ -17,7 +17,7 @@ from training.data.backgrounds import backgrounds, play
 from training.data.dice import Dice
 from training.data.layers import Framing, Placement
 from training.data.masks import given_mask
-from training.data.photometry import camera, clothes_matrix, dress, harmonise, light, soft_presence
+from training.data.photometry import camera, clothes_matrix, dress, harmonise, light, soft_presence, trousers
 
 _PRESENT = 0.1  # a person whose greatest alpha is below this is not in the picture
 
@@ -79,6 +79,10 @@ class ClipMaker:
         self._dice = Dice(seed, device)
         whole = (assets.people, assets.cutouts, assets.objects)
         self._levels = (whole, tuple(_halved(sprites) for sprites in whole))
+
+    def restart(self, seed: int) -> None:
+        """Makes from now on what a new maker of that seed makes; pictures are not prepared again."""
+        self._dice.restart(seed)
 
     @torch.no_grad()
     def make(self, options: ClipOptions) -> Clip:
@@ -157,6 +161,7 @@ class ClipMaker:
                 sprites = people[part.row][:, None]
             sprites = dress(sprites.float().mul_(1 / 255), part.top, part.clothes)
             if options.photometric > 0:
+                sprites = trousers(sprites, self._dice)
                 sprites = harmonise(sprites, scene[rows], self._dice)
             grid = layers.sprite_grid(_rows_of(place, rows), options.height, options.width)
             out[rows] = layers.sample(sprites, grid)

@@ -35,16 +35,40 @@ def dress(sprites: Tensor, top: Tensor, clothes: Tensor) -> Tensor:
     if len(rows) == 0:
         return sprites
     rgb = sprites[rows, :, :3]
-    red, green, blue = rgb.unbind(2)
-    skin = ((red - blue - 0.08) * 8).clamp(0, 1) * ((red - green) * 12).clamp(0, 1) * ((red - 0.3) * 6).clamp(0, 1)
     row = (torch.arange(sprites.shape[-2], device=sprites.device) + 0.5) / sprites.shape[-2]
     start = top[rows, None]
     body = (((row - start) / (1 - start) - _NECK) * 30).clamp(0, 1)
-    weight = body[:, None, :, None] * (1 - skin)
+    weight = body[:, None, :, None] * (1 - _skin(rgb))
     changed = torch.einsum("nij,nkjhw->nkihw", clothes[rows], rgb)
     sprites = sprites.clone()
     sprites[rows, :, :3] = torch.lerp(rgb, changed, weight[:, :, None]).clamp_(0, 1)
     return sprites
+
+
+def trousers(sprites: Tensor, dice: Dice) -> Tensor:
+    """Sprites with, in a third of them, cloth of another colour below a hem, whose folds are those of the picture.
+
+    The hem may come into view only later in a clip: what it shows was in no mask and belongs to the person.
+    """
+    rows = torch.nonzero(dice.chance(len(sprites), 0.33)).flatten()
+    if len(rows) == 0:
+        return sprites
+    n, size = len(rows), sprites.shape[-1]
+    rgb = sprites[rows, :, :3]
+    place = (torch.arange(size, device=sprites.device) + 0.5) / size
+    hem = dice.uniform(n, 1, low=0.7, high=0.97) + dice.normal(n, 1, sigma=0.04) * (place - 0.5)
+    below = ((place[None, :, None] - hem[:, None, :]) * size / 2).clamp(0, 1)
+    colour = dice.uniform(n, 1, 3, 1, 1, low=0.02, high=0.6) * dice.uniform(n, 1, 1, 1, 1, low=0.2)
+    cloth = colour * (0.5 + rgb.mean(2, keepdim=True))
+    sprites = sprites.clone()
+    sprites[rows, :, :3] = torch.lerp(rgb, cloth, (below[:, None] * (1 - _skin(rgb)))[:, :, None]).clamp_(0, 1)
+    return sprites
+
+
+def _skin(rgb: Tensor) -> Tensor:
+    """How much each pixel of [n, K, 3, h, w] has the colour of skin, [n, K, h, w] in 0..1."""
+    red, green, blue = rgb.unbind(2)
+    return ((red - blue - 0.08) * 8).clamp(0, 1) * ((red - green) * 12).clamp(0, 1) * ((red - 0.3) * 6).clamp(0, 1)
 
 
 def harmonise(sprites: Tensor, scene: Tensor, dice: Dice) -> Tensor:
