@@ -79,7 +79,7 @@ LITE = (
     ),
     Phase(
         name="full size",
-        steps=2400,
+        steps=3600,
         sizes=((0.1, SMALL), (0.2, MIDDLE), (0.25, LARGE), (0.45, FULL)),
         frames=(5, 10),
         pixels=900_000,
