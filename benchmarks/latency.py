@@ -78,7 +78,8 @@ def main(
         raise InputError(f"expected a graph for {size}, {path.name} is one for {found}; give --size {found}")
     parts = [measure(engine, -(-frames // PARTS)) for _ in track(range(PARTS), f"{path.name}, {engine.backend}")]
     step = Percentiles.of(np.concatenate(parts)[:frames])
-    Console().print(f"{path.name} on {engine.backend}, {threads} threads, {size}, {frames} steps: {step} ms")
+    figures = f"p50 {step.p50:.1f} ms, p95 {step.p95:.1f} ms, p99 {step.p99:.1f} ms"
+    Console().print(f"{path.name} on {engine.backend}, {threads} threads, {frames} steps: {figures}", soft_wrap=True)
     if json:
         body = {
             "model": engine.contract.model,
