@@ -3,6 +3,9 @@
 PYTHON ?= python3
 # Another package index for torch alone, for instance one with CPU builds; empty: the default index.
 TORCH_INDEX ?=
+# For training: its data, and how many processes share the work: one a GPU, or one a core.
+DATA ?=
+PROCESSES ?= 2
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -30,11 +33,13 @@ check: $(VENV)/.dev  ## format, lint, and types on three platforms
 	    $(RUN) -m mypy --platform $$platform --cache-dir .mypy_cache/$$platform || exit 1; \
 	done
 
-bench: $(VENV)/.base  ## latency of the network and of the compositor on this machine
-	$(VENV)/bin/rtmatte bench
+bench: $(VENV)/.dev  ## latency of the network and of the compositor on this machine
+	$(RUN) -m benchmarks.latency
+	$(RUN) -m benchmarks.compositing
 
-train: $(VENV)/.dev  ## train the default network; goes on where it was stopped
-	$(RUN) -m training
+train: $(VENV)/.dev  ## train the default network on DATA=folder; goes on where it was stopped
+	@test -n '$(DATA)' || { echo 'say where the training data lies: make train DATA=folder' >&2; exit 2; }
+	$(RUN) -m torch.distributed.run --nproc-per-node $(PROCESSES) -m training --shared '$(DATA)' --out runs/lite
 
 clean:  ## remove caches and build output; .venv, runs/ and your videos stay
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis demo.mp4

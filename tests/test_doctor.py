@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ LOOPBACK = VirtualCamera("/dev/null", "rtmatte", exclusive=True)
 @pytest.fixture
 def healthy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A Linux machine with everything that a meeting needs; each test takes something away."""
-    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(machine, "names_cameras", lambda: True)
     monkeypatch.setattr(models, "listing", tuple)
     monkeypatch.setattr(
         machine, "installed", lambda package: None if package in ("opencv-python", "onnxruntime-gpu") else "1"

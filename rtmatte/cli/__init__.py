@@ -14,6 +14,7 @@ from types import FrameType
 import typer
 
 from rtmatte.cli.bench import bench
+from rtmatte.cli.build import build
 from rtmatte.cli.console import complain
 from rtmatte.cli.demo import demo
 from rtmatte.cli.devices import devices
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, run, file, bench, devices, doctor):
+for verb in (demo, run, file, build, bench, devices, doctor):
     app.command()(verb)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from rich.table import Table
@@ -19,7 +18,7 @@ UNLISTED = "this system does not list them; try --camera 0, 1, ..."
 def devices() -> ExitCode:
     """List cameras, virtual cameras, models, backends and GPUs."""
     known = [(camera.device, camera.name) for camera in machine.cameras()]
-    none = "none" if sys.platform == "linux" else UNLISTED
+    none = "none" if machine.names_cameras() else UNLISTED
     _show("cameras", known, none=none)
     _show("virtual cameras", [(camera.device, camera.label) for camera in machine.virtual_cameras()], none=none)
     _show("models", [(model.name, f"{model.width}x{model.height}") for model in models.listing()])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -92,8 +91,8 @@ def _backends() -> Iterator[Finding]:
 
 
 def _cameras() -> Iterator[Finding]:
-    if sys.platform != "linux":
-        return  # the other systems tell only by switching each camera on
+    if not machine.names_cameras():
+        return
     found = machine.cameras()
     for camera in found:
         if os.access(camera.device, os.R_OK | os.W_OK):
@@ -109,7 +108,7 @@ def _cameras() -> Iterator[Finding]:
 def _virtual_cameras() -> Iterator[Finding]:
     if machine.installed("pyvirtualcam") is None:
         yield Finding("virtual camera", Verdict.BAD, "pyvirtualcam is not installed", "pip install 'rtmatte[vcam]'")
-    if sys.platform != "linux":
+    if not machine.names_cameras():
         return
     found = machine.virtual_cameras()
     for camera in found:

@@ -34,6 +34,8 @@ class Device(StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+    RTX = "rtx"
+    TENSORRT = "tensorrt"
 
 
 BackgroundOption = Annotated[

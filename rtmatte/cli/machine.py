@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -79,6 +80,11 @@ def virtual_cameras(root: Path = LOOPBACKS, exclusive_caps: Path = EXCLUSIVE_CAP
         VirtualCamera(f"/dev/{node.name}", label, flags[n] == "Y" if n < len(flags) else False)
         for n, (node, label) in enumerate(zip(nodes, labels, strict=True))
     ]
+
+
+def names_cameras() -> bool:
+    """Whether this system tells its cameras without switching each of them on: Linux does."""
+    return platform.system() == "Linux"
 
 
 def cameras(root: Path = SYSFS, loopbacks: Path = LOOPBACKS) -> list[CameraInfo]:
