@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from threading import Event, Lock, Thread
+from typing import Protocol
 
 import numpy as np
 
@@ -18,7 +19,6 @@ from rtmatte.frame import Alpha, Frame, Matte, Pixels
 from rtmatte.latency import Meter, Stage
 from rtmatte.mailbox import Mailbox
 from rtmatte.session import Session
-from rtmatte.sinks import Sink
 
 NETWORK_BUSY = "network busy"  # a newer frame came before the network was free
 OUTPUT_BUSY = "output busy"  # a newer matte came before drawing or sending was free
@@ -29,6 +29,14 @@ LEFT_BEHIND = "left behind"  # still in the network, or being sent, when the run
 POLL = 0.05  # seconds after which a waiting stage looks whether the run was stopped
 PATIENCE = 0.9  # seconds to wait for each of the two threads at the end; a run stops within two seconds
 PARCELS = 5  # being read, waiting, in the network, waiting, being drawn
+
+
+class Sink(Protocol):
+    """All the line needs of a sink; opening and finishing it is the caller's."""
+
+    def write(self, frame: Frame) -> None:
+        """Takes the picture; its pixels are the maker's again when this returns."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

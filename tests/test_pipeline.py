@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from threading import Event, Thread
-from typing import Self
 
 import numpy as np
 import pytest
@@ -105,15 +104,6 @@ class Wall:
         own = alpha is not None and bool((np.abs(alpha - disc(frame.seq)) < 0.1).all())
         if not own or not (frame.pixels == picture(frame.seq)).all():
             self.wrong.append(frame.seq)
-
-    def close(self) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
 
 def session_of(engine: FakeEngine, clock: ManualClock | None = None) -> Session:
