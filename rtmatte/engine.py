@@ -7,13 +7,12 @@ manifest's, or from the seal that export put on it. Checkpoints are read with `w
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from rtmatte import backends, models
-from rtmatte.backends import AUTO, Backend, Options
+from rtmatte.backends import AUTO, Backend, Note, Options, silent
 from rtmatte.contract import Gates, block_means, self_test_frames
 from rtmatte.errors import BackendError, BackendMissing, EngineError, ModelError, RtmatteError, UntrustedModelError
 from rtmatte.modelfile import Seal, read_seal, sha256_of
@@ -25,8 +24,6 @@ __all__ = ["Array", "Engine", "State", "open_engine", "self_test", "sha256_of"]
 # too; one that does not is off by tenths.
 SELF_TEST_TOLERANCE = 0.01
 
-Note = Callable[[str], None]
-
 
 def open_engine(
     model: str | Path,
@@ -37,7 +34,7 @@ def open_engine(
     trust: bool = False,
     note: Note | None = None,
 ) -> Engine:
-    """Returns an engine for `model`: the name of a bundled one, an ONNX file, or a checkpoint.
+    """Returns an engine for `model`: the name of a bundled one, an ONNX file, a checkpoint, or a TensorRT plan.
 
     `size` (width, height) chooses among a name's graphs and gives a checkpoint its frame size. `trust` opens a file
     whose hash is wrong. `note` hears, a line at a time, what a user should know: a file nobody vouched for, a backend
@@ -45,14 +42,14 @@ def open_engine(
     Raises ModelError for a file that cannot be used, UntrustedModelError for a changed one, and BackendError with
     every backend's reason when none can run it; a backend that was asked for is never replaced by another.
     """
-    say = note or _ignore
-    path = _locate(model, size)
+    say = note or silent
+    path = locate(model, size)
     able = backends.candidates(path, backend)
-    _check_hash(path, trust=trust, say=say)
+    check_hash(path, trust=trust, say=say)
     reasons = []
     for candidate in able:
         try:
-            return _proven(candidate, path, Options(size, threads))
+            return _proven(candidate, path, Options(size, threads, say))
         except (BackendError, EngineError) as error:
             reasons.append(f"{candidate.name}: {error}")
             if candidate is not able[-1] and not isinstance(error, BackendMissing):
@@ -84,7 +81,8 @@ def self_test(engine: Engine) -> tuple[tuple[float, ...], ...]:
     return tuple(means)
 
 
-def _locate(model: str | Path, size: tuple[int, int] | None) -> Path:
+def locate(model: str | Path, size: tuple[int, int] | None = None) -> Path:
+    """Returns the file of `model`, the name of a bundled one or a file; ModelError when there is none."""
     path = Path(model)
     if isinstance(model, str) and path.name == model and not path.suffix:
         return models.find(model, size)
@@ -94,7 +92,8 @@ def _locate(model: str | Path, size: tuple[int, int] | None) -> Path:
     return path
 
 
-def _check_hash(path: Path, *, trust: bool, say: Note) -> None:
+def check_hash(path: Path, *, trust: bool, say: Note) -> None:
+    """Raises UntrustedModelError for a file that was changed since it was listed or sealed, unless it is trusted."""
     try:
         recorded = models.recorded_sha256(path)
         seal = read_seal(path) if recorded is None else Seal(recorded, sha256_of(path))
@@ -131,7 +130,3 @@ def _compare(means: tuple[tuple[float, ...], ...], expected: tuple[tuple[float, 
         raise BackendError(
             f"its self-test is off by {worst:.3g} (allowed {SELF_TEST_TOLERANCE}): this backend computes something else"
         )
-
-
-def _ignore(sentence: str) -> None:
-    """Takes a note nobody asked for."""

@@ -6,12 +6,13 @@ the session's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtmatte.contract import FRAME, MASK, SEED, SETTLE, WRITE, Contract, Gates
+from rtmatte.contract import FRAME, MASK, SEED, SETTLE, WRITE, Contract, Gates, TensorSpec
 from rtmatte.errors import InputError, StateConsumed
 
 Array = NDArray[Any]
@@ -81,10 +82,13 @@ def check_call(contract: Contract, frame: Array, mask: NDArray[np.float32] | Non
 
 
 class Inputs:
-    """The arrays a backend reads, one for every input of the contract, made once and filled before each step."""
+    """The arrays a backend reads, one for every input of the contract, made once and filled before each step.
 
-    def __init__(self, contract: Contract) -> None:
-        self.arrays: dict[str, Array] = {spec.name: spec.zeros() for spec in contract.inputs}
+    `make` is where an input's memory comes from, for backends that want it of a certain kind.
+    """
+
+    def __init__(self, contract: Contract, make: Callable[[TensorSpec], Array] = TensorSpec.zeros) -> None:
+        self.arrays: dict[str, Array] = {spec.name: make(spec) for spec in contract.inputs}
         self._contract = contract
 
     def fill(self, frame: Array, mask: NDArray[np.float32] | None, gates: Gates) -> None:

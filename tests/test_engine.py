@@ -100,7 +100,7 @@ def test_asking_for_a_gpu_where_there_is_none_is_an_error(sealed: Path) -> None:
 
 @pytest.mark.parametrize("backend", ["onnx", "gpu", "CPU", ""])
 def test_backend_that_cannot_run_the_file_is_refused_with_those_that_can(backend: str, sealed: Path) -> None:
-    with pytest.raises(BackendError, match=r"expected a backend of auto, cuda, cpu for toy\.onnx, found"):
+    with pytest.raises(BackendError, match=r"expected a backend of auto, tensorrt, rtx, cuda, cpu for toy\.onnx, found"):
         open_engine(sealed, backend=backend)
 
 

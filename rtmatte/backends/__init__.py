@@ -13,12 +13,21 @@ AUTO = "auto"
 CHECKPOINT_SIZE = (512, 288)  # frame size of a checkpoint, which has none of its own, where nobody says another
 
 
+Note = Callable[[str], None]
+
+
+def silent(sentence: str) -> None:
+    """Takes a note nobody asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a backend may be told: the frame size (width, height) of a checkpoint, and the number of CPU threads."""
+    """What a backend may be told: the frame size (width, height) of a checkpoint, the number of CPU threads, and who
+    hears, a line at a time, what takes long."""
 
     size: tuple[int, int] | None = None
     threads: int | None = None
+    note: Note = silent
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
@@ -32,6 +41,18 @@ class Backend:
     name: str
     suffixes: tuple[str, ...]
     open: Callable[[Path, Options], Engine]
+
+
+def _tensorrt(path: Path, options: Options) -> Engine:
+    from rtmatte.backends.trt import open_trt
+
+    return open_trt(path, "tensorrt", note=options.note)
+
+
+def _tensorrt_rtx(path: Path, options: Options) -> Engine:
+    from rtmatte.backends.trt import open_trt
+
+    return open_trt(path, "rtx", note=options.note)
 
 
 def _ort_cuda(path: Path, options: Options) -> Engine:
@@ -57,7 +78,14 @@ def _torch_cpu(path: Path, options: Options) -> Engine:
 
 ONNX = (".onnx",)
 CHECKPOINT = (".pth", ".pt", ".safetensors")
-BACKENDS = (Backend("cuda", ONNX, _ort_cuda), Backend("cpu", ONNX, _ort_cpu), Backend("cpu", CHECKPOINT, _torch_cpu))
+PLAN = (".plan",)
+BACKENDS = (
+    Backend("tensorrt", ONNX + PLAN, _tensorrt),
+    Backend("rtx", ONNX + PLAN, _tensorrt_rtx),
+    Backend("cuda", ONNX, _ort_cuda),
+    Backend("cpu", ONNX, _ort_cpu),
+    Backend("cpu", CHECKPOINT, _torch_cpu),
+)
 
 
 def candidates(path: Path, asked: str = AUTO) -> tuple[Backend, ...]:
@@ -67,7 +95,7 @@ def candidates(path: Path, asked: str = AUTO) -> tuple[Backend, ...]:
     """
     able = tuple(backend for backend in BACKENDS if path.suffix.lower() in backend.suffixes)
     if not able:
-        raise ModelError(f"expected a model in {', '.join((*ONNX, *CHECKPOINT))}, found {path.name}")
+        raise ModelError(f"expected a model in {', '.join((*ONNX, *CHECKPOINT, *PLAN))}, found {path.name}")
     if asked == AUTO:
         return able
     chosen = tuple(backend for backend in able if backend.name == asked)
