@@ -120,15 +120,20 @@ def _cutouts(folders: list[Path]) -> tuple[list[NDArray[np.uint8]], list[tuple[i
         ]
         if not clip:
             continue
-        height, width = clip[0].shape[:2]
-        columns = np.flatnonzero(np.mean([c[..., 3] for c in clip], axis=0).max(axis=0) > 8)
-        left = int(np.clip((columns[0] + columns[-1] - height) // 2, 0, width - height))
-        square = [np.ascontiguousarray(c[:, left : left + height]) for c in clip]
-        square = [cv2.resize(c, (SPRITE, SPRITE), interpolation=cv2.INTER_AREA).astype(np.uint8) for c in square]
+        square = squared(clip)
         spans.append((len(frames), len(square)))
         tops.append(min(_top(c) for c in square))
         frames += square
     return frames, spans, tops
+
+
+def squared(clip: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """Returns frames of one clip (H, W, 4), wider than high, cut to a square of full height around the person."""
+    height, width = clip[0].shape[:2]
+    columns = np.flatnonzero(np.mean([c[..., 3] for c in clip], axis=0).max(axis=0) > 8)
+    left = int(np.clip((columns[0] + columns[-1] - height) // 2, 0, width - height))
+    cut = [np.ascontiguousarray(c[:, left : left + height]) for c in clip]
+    return [cv2.resize(c, (SPRITE, SPRITE), interpolation=cv2.INTER_AREA).astype(np.uint8) for c in cut]
 
 
 def _videos(paths: list[Path]) -> tuple[list[NDArray[np.uint8]], list[tuple[int, int]]]:

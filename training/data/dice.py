@@ -13,8 +13,14 @@ class Dice:
 
     def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
-        self._generator = torch.Generator().manual_seed(seed)
-        self._pixels = torch.Generator(self.device).manual_seed(seed + 1)
+        self._generator = torch.Generator()
+        self._pixels = torch.Generator(self.device)
+        self.restart(seed)
+
+    def restart(self, seed: int) -> None:
+        """Draws from now on as new dice of that seed do."""
+        self._generator.manual_seed(seed)
+        self._pixels.manual_seed(seed + 1)
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Float32 [*shape], evenly spread in [low, high)."""
