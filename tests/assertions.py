@@ -25,6 +25,7 @@ BLUR_MEAN = 0.5  # levels: a blur at reduced size against the full-size one, rou
 PATH_MEAN = 2.0  # levels: a video path from file to file, the promise of the README
 CODEC_EDGE = 0.1  # of a picture's pixels: edges between patches, where halved chroma and the codec may blur
 EXACT_LEVELS = 2  # inside a patch: YCbCr rounded to bytes moves RGB by two levels at most
+MEMORY_NOISE = 10 * 2**20  # bytes of RSS that come and go by themselves; 350 pictures held back would be 40 MB
 MEDIA_TIME = 1e-3  # seconds: Matroska keeps milliseconds
 BLEED_MOST = 3  # levels of a white person that reach a black room through the blur, as seen behind the person
 
@@ -108,3 +109,8 @@ def assert_media_times(found: Sequence[float | None], expected: Sequence[float])
     """Fails unless frames have the expected pts, as finely as containers keep them."""
     times = [np.nan if pts is None else pts for pts in found]
     np.testing.assert_allclose(times, expected, rtol=0, atol=MEDIA_TIME)
+
+
+def assert_no_growth(memory: Sequence[int]) -> None:
+    """Fails when a process holds more memory, in bytes, at the last look than at the first."""
+    assert memory[-1] - memory[0] <= MEMORY_NOISE

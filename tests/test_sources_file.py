@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterable
 from fractions import Fraction
@@ -10,6 +11,7 @@ from typing import Any
 
 import av
 import numpy as np
+import psutil
 import pytest
 from numpy.typing import NDArray
 
@@ -19,7 +21,7 @@ from rtmatte.errors import SourceError, SourceTruncated
 from rtmatte.frame import Frame
 from rtmatte.ring import IN_FLIGHT
 from rtmatte.sources.file import FileSource
-from tests.assertions import assert_colours, assert_media_times
+from tests.assertions import assert_colours, assert_media_times, assert_no_growth
 from tests.video_files import add_tone, patches, write_tone, write_video
 
 FULL = Colour(Matrix.BT601, full_range=True)  # JPEG knows no other range
@@ -155,6 +157,21 @@ def test_closing_ends_the_iteration_for_another_thread(tmp_path: Path) -> None:
     assert seen == [0]
 
 
+def test_reading_holds_no_pictures_back(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mkv", [np.zeros((240, 320, 3), np.uint8)] * 400, codec="libx264")
+    process = psutil.Process()
+
+    gc.disable()  # a cycle would hold pictures until it runs
+    try:
+        with FileSource(path, ManualClock()) as source:
+            memory = [process.memory_info().rss for _ in source]
+    finally:
+        gc.enable()
+
+    assert len(memory) == 400
+    assert_no_growth(memory[50:])
+
+
 @pytest.mark.parametrize("part", [0.2, 0.5, 0.9])
 @pytest.mark.parametrize("sound", [0.0, 3.0])
 def test_a_cut_file_gives_every_whole_frame_then_says_so(tmp_path: Path, part: float, sound: float) -> None:
@@ -212,6 +229,8 @@ def test_what_is_no_video_is_refused_in_a_line(tmp_path: Path) -> None:
     assert "empty" in refusal(empty)
     assert "damaged or no video" in refusal(junk)
     assert refusal(text)
+    assert "cannot read" in refusal(tmp_path / ("long" * 100))
+    assert "cannot read" in refusal(tmp_path)
 
 
 def test_a_file_cut_before_its_index_is_refused(tmp_path: Path) -> None:

@@ -76,8 +76,11 @@ def write_video(
         if rotation or mirrored:
             stream.set_display_rotation(rotation, hflip=mirrored)
         tone = add_tone(output, sound_codec) if sound else None
+        planes: dict[int, NDArray[np.uint8]] = {}
         for number, picture in enumerate(pictures):
-            frame = VideoFrame.from_ndarray(ycbcr(picture, colour), "yuv420p")
+            if id(picture) not in planes:
+                planes[id(picture)] = ycbcr(picture, colour)
+            frame = VideoFrame.from_ndarray(planes[id(picture)], "yuv420p")
             frame.pts = round((times[number] if times else number / 30) / TICK)
             frame.time_base = TICK
             output.mux(stream.encode(frame))

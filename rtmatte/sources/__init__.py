@@ -5,6 +5,7 @@ A source is opened by its constructor, iterated once, and closed by its context 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, Self
@@ -70,7 +71,7 @@ def open_source(
         return CameraSource(device, clock, size=size, fps=fps or 30.0)
     if "://" in name:
         raise SourceError(f"expected a camera, a local file or a folder, found {name}; download it first")
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir it raises nothing
         from rtmatte.sources.folder import FolderSource
 
         return FolderSource(path, clock, fps=fps or 30.0)

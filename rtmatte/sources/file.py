@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any, NamedTuple, NoReturn, Self
 
 import av
 import cv2
@@ -73,6 +73,7 @@ class FileSource:
         if not self._fill():
             self.close()
             raise SourceError(f"expected pictures in {path}, found none that can be decoded; is the file damaged?")
+        self._turn = _turn_of(self._pictures[0])
         first = self._upright(self._pictures[0])
         self.size = first.shape[1], first.shape[0]
 
@@ -150,7 +151,7 @@ class FileSource:
             interpolation=EXACT | (Interpolation.POINT if same_size else Interpolation.BILINEAR),
         )
         plane = rgb.planes[0]
-        return _turned(_rows(plane)[:, : 3 * width].reshape(height, width, 3), picture)
+        return _turned(_rows(plane)[:, : 3 * width].reshape(height, width, 3), self._turn)
 
     def _unsited(self, picture: VideoFrame) -> VideoFrame:
         """Returns the picture without the tag that says where between the pixels its chroma lies.
@@ -178,27 +179,28 @@ class FileSource:
 
 
 def _open(path: Path) -> InputContainer:
-    if not path.exists():
-        raise SourceError(f"expected a video file, found nothing at {path}; check the name")
     try:
-        if not path.stat().st_size and path.is_file():
+        if path.is_file() and not path.stat().st_size:
             raise SourceError(f"expected a video file, found an empty one: {path}")
         return av.open(f"file:{path}", mode="r", options=OPTIONS)
+    except FileNotFoundError as reason:
+        raise SourceError(f"expected a video file, found nothing at {path}; check the name") from reason
     except av.ArgumentError as reason:  # a format that is not in the list
         raise SourceError(f"expected a video file, found another kind of file: {path}") from reason
     except av.InvalidDataError as reason:
         raise SourceError(f"expected a video file, found no readable one: {path} is damaged or no video") from reason
-    except OSError as reason:
+    except (av.FFmpegError, OSError) as reason:
         raise SourceError(f"cannot read {path}: {reason.strerror}") from reason
 
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:  # the cover of a song is no video
+        # The cover of a song is no video, and what FFmpeg cannot decode has no codec context.
+        if stream.codec_context and not stream.disposition & av.stream.Disposition.attached_pic:
             stream.thread_type = "AUTO"
             return stream
     container.close()
-    raise SourceError(f"expected a video, found no picture stream in {path} (sound only?)")
+    raise SourceError(f"expected a video, found no pictures in {path} (sound only, or an unknown codec)")
 
 
 def _declared(container: InputContainer) -> float:
@@ -240,15 +242,27 @@ def _square(width: int, height: int, stream: VideoStream) -> tuple[int, int]:
     return width, round(height / max(aspect, 0.25))
 
 
-def _turned(rgb: NDArray[np.uint8], picture: VideoFrame) -> NDArray[np.uint8]:
+class _Turn(NamedTuple):
+    """What makes a picture upright: swap its axes, then mirror it left to right, then top to bottom."""
+
+    transposed: bool = False
+    mirrored: bool = False
+    flipped: bool = False
+
+
+def _turn_of(picture: VideoFrame) -> _Turn:
+    # Asked of the first picture only: looking at side data ties a picture into a cycle that only the garbage
+    # collector frees, some gigabytes later.
     side = picture.side_data.get("DISPLAYMATRIX")
     if not isinstance(side, SideData):
-        return rgb
+        return _Turn()
     # The matrix maps (x, y) to (a x + c y, b x + d y), in 16.16 fixed point.
     (a, b, _), (c, d, _), _ = np.frombuffer(memoryview(side), np.int32).reshape(3, 3).tolist()
-    turned: NDArray[Any] = cv2.transpose(rgb) if abs(a) < abs(b) else rgb
-    if a + c < 0:
+    return _Turn(abs(a) < abs(b), a + c < 0, b + d < 0)
+
+
+def _turned(rgb: NDArray[np.uint8], turn: _Turn) -> NDArray[np.uint8]:
+    turned: NDArray[Any] = cv2.transpose(rgb) if turn.transposed else rgb
+    if turn.mirrored:
         turned = cv2.flip(turned, 1)
-    if b + d < 0:
-        turned = turned[::-1]
-    return turned
+    return turned[::-1] if turn.flipped else turned
