@@ -1,0 +1,92 @@
+"""The sound of one file copied into another, a little at a time, so that it lies beside the pictures it belongs to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import av
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+
+# The sound that players expect in a container; Matroska takes all. Any other is encoded anew.
+COPIED: Mapping[str, frozenset[str]] = {
+    ".mp4": frozenset({"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}),
+    ".mov": frozenset({"aac", "mp3", "ac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be"}),
+    ".webm": frozenset({"opus", "vorbis"}),
+}
+RATE = 48000  # Opus knows no 44100
+
+
+class SoundTracks:
+    """All audio streams of a file. Times are kept relative to the start of the file, as FileSource keeps those of
+    the pictures."""
+
+    def __init__(self, path: Path, output: OutputContainer, suffix: str) -> None:
+        """Adds the streams to `output`, which must not have begun."""
+        self._output = output
+        self._input = av.open(f"file:{path}", mode="r", options={"protocol_whitelist": "file"})
+        self._start = (self._input.start_time or 0) / av.time_base
+        self._copies: dict[int, AudioStream] = {}
+        self._encoders: dict[int, AudioStream] = {}
+        for stream in self._input.streams.audio:
+            codec = stream.codec_context.codec.canonical_name
+            if codec in COPIED.get(suffix, output.supported_codecs):
+                self._copies[stream.index] = output.add_stream_from_template(stream)
+            else:
+                encoder = output.add_stream("libopus" if suffix == ".webm" else "aac", rate=RATE)
+                encoder.layout = "mono" if stream.channels == 1 else "stereo"
+                self._encoders[stream.index] = encoder
+        self._packets: Iterator[Packet[AudioStream]] = (
+            self._input.demux(self._input.streams.audio) if self._input.streams.audio else iter(())
+        )
+        self._next = self._read()
+
+    def advance(self, until: float) -> None:
+        """Writes the sound that begins before `until`, in seconds of media time."""
+        while self._next is not None and _begin(self._next) - self._start < until:
+            self._write(self._next)
+            self._next = self._read()
+
+    def finish(self, until: float) -> None:
+        """Writes the sound that begins before `until` and what the encoders still hold."""
+        self.advance(until)
+        for encoder in self._encoders.values():
+            self._output.mux(encoder.encode(None))
+
+    def close(self) -> None:
+        """Closes the file that the sound comes from."""
+        self._input.close()
+
+    def _read(self) -> Packet[AudioStream] | None:
+        try:
+            return next(self._packets, None)
+        except av.FFmpegError:  # damaged from here on; the pictures' source counts and reports that
+            return None
+
+    def _write(self, packet: Packet[AudioStream]) -> None:
+        index = packet.stream.index
+        if index in self._encoders:
+            self._encode(packet, self._encoders[index])
+        elif packet.dts is not None:  # not the empty packet at the end
+            offset = round(self._start / packet.time_base)
+            packet.dts -= offset
+            packet.pts = None if packet.pts is None else packet.pts - offset
+            packet.stream = self._copies[index]
+            self._output.mux(packet)
+
+    def _encode(self, packet: Packet[AudioStream], encoder: AudioStream) -> None:
+        try:
+            sounds = packet.decode()
+        except av.FFmpegError:  # a damaged packet is a gap
+            return
+        for sound in sounds:
+            if sound.pts is not None and sound.time_base is not None:
+                sound.pts -= round(self._start / sound.time_base)
+            self._output.mux(encoder.encode(sound))
+
+
+def _begin(packet: Packet[AudioStream]) -> float:
+    return -math.inf if packet.dts is None else float(packet.dts * packet.time_base)
