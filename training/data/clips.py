@@ -102,7 +102,8 @@ class ClipMaker:
         double = self._partner(hero, twins, options)
         place = layers.move(dice, main, hero.top, times, aspect=aspect, strength=options.motion)
         away = layers.departure(dice, count, options.frames, aspect) * dice.chance(count, options.leave)[:, None]
-        person = self._draw(hero, place.moved(away), times, scene, options)
+        place = place.moved(away, layers.rising(dice, count, options.frames))
+        person = self._draw(hero, place, times, scene, options)
         in_front = second & dice.chance(count, 0.25)
         place = layers.move(dice, other, double.top, times, aspect=aspect, strength=options.motion)
         rows = torch.nonzero(second).flatten()
@@ -161,7 +162,7 @@ class ClipMaker:
                 sprites = people[part.row][:, None]
             sprites = dress(sprites.float().mul_(1 / 255), part.top, part.clothes)
             if options.photometric > 0:
-                sprites = trousers(sprites, self._dice)
+                sprites = trousers(sprites, _rows_of(place, rows).foot, self._dice)
                 sprites = harmonise(sprites, scene[rows], self._dice)
             grid = layers.sprite_grid(_rows_of(place, rows), options.height, options.width)
             out[rows] = layers.sample(sprites, grid)

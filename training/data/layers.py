@@ -31,9 +31,14 @@ class Placement:
     flip: Tensor
     nodes: Tensor
 
-    def moved(self, x: Tensor) -> Placement:
-        """The same, shifted sideways by `x` [n, T]."""
-        return Placement(self.x + x, self.y, self.scale, self.angle, self.stretch, self.flip, self.nodes)
+    def moved(self, x: Tensor, y: Tensor) -> Placement:
+        """The same, shifted sideways by `x` and downwards by `y`, both [n, T]."""
+        return Placement(self.x + x, self.y + y, self.scale, self.angle, self.stretch, self.flip, self.nodes)
+
+    @property
+    def foot(self) -> Tensor:
+        """The sprite's row, 0..1, at the frame's lower edge in the first picture, [n]."""
+        return (1 - self.y[:, 0]) / self.scale[:, 0] + _PIVOT
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,6 +124,13 @@ def departure(dice: Dice, count: int, frames: int, aspect: float) -> Tensor:
     out = _ease((time - start[:, None] + walk) / walk)
     back = _ease((time - (start + away - 1)[:, None]) / walk)
     return (out - back) * dice.sign(count)[:, None] * (aspect / 2 + 1.1)
+
+
+def rising(dice: Dice, count: int, frames: int) -> Tensor:
+    """Shift [n, T] of people of whom a quarter straighten up during the clip, or sink, so that more or less is seen."""
+    ramp = _ease(torch.linspace(0, 1, frames, device=dice.device))
+    far = dice.chance(count, 0.25) * dice.uniform(count, low=-0.16, high=0.05)
+    return far[:, None] * ramp
 
 
 def _ease(x: Tensor) -> Tensor:

@@ -45,18 +45,21 @@ def dress(sprites: Tensor, top: Tensor, clothes: Tensor) -> Tensor:
     return sprites
 
 
-def trousers(sprites: Tensor, dice: Dice) -> Tensor:
-    """Sprites with, in a third of them, cloth of another colour below a hem, whose folds are those of the picture.
+def trousers(sprites: Tensor, foot: Tensor, dice: Dice) -> Tensor:
+    """Sprites with, in half of them, cloth of another colour below a hem, whose folds are those of the picture.
 
-    The hem may come into view only later in a clip: what it shows was in no mask and belongs to the person.
+    Every other hem lies at `foot` [n], the row where the first picture ends: what comes into view below it later was in
+    no mask and belongs to the person.
     """
-    rows = torch.nonzero(dice.chance(len(sprites), 0.33)).flatten()
+    rows = torch.nonzero(dice.chance(len(sprites), 0.5)).flatten()
     if len(rows) == 0:
         return sprites
     n, size = len(rows), sprites.shape[-1]
     rgb = sprites[rows, :, :3]
     place = (torch.arange(size, device=sprites.device) + 0.5) / size
-    hem = dice.uniform(n, 1, low=0.7, high=0.97) + dice.normal(n, 1, sigma=0.04) * (place - 0.5)
+    anywhere = dice.uniform(n, low=0.7, high=0.97)
+    at_foot = foot[rows] + dice.uniform(n, low=-0.02, high=0.03)
+    hem = torch.where(dice.chance(n, 0.5), at_foot, anywhere)[:, None] + dice.normal(n, 1, sigma=0.04) * (place - 0.5)
     below = ((place[None, :, None] - hem[:, None, :]) * size / 2).clamp(0, 1)
     colour = dice.uniform(n, 1, 3, 1, 1, low=0.02, high=0.6) * dice.uniform(n, 1, 1, 1, 1, low=0.2)
     cloth = colour * (0.5 + rgb.mean(2, keepdim=True))
