@@ -76,7 +76,7 @@ def sidecar_path(plan: Path) -> Path:
 def read_sidecar(plan: Path) -> Sidecar:
     """Returns the sidecar of `plan`; PlanError when there is none or it is damaged."""
     try:
-        return Sidecar.from_json(sidecar_path(plan).read_text(encoding="utf-8"))
+        return Sidecar.from_json(sidecar_path(plan).read_text(encoding="utf-8", errors="replace"))
     except OSError as error:
         raise PlanError(
             f"expected {sidecar_path(plan).name} beside {plan}, found none that can be read "
