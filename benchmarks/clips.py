@@ -28,16 +28,27 @@ TRUTH_FOLDERS = ("pha", "alpha")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Clip:
-    """A clip of `length` frames: `frame(n)` is (H, W, 3) RGB, `truth(n)` its matte (H, W), both uint8."""
+    """A clip of `length` frames: `frame(n)` is (H, W, 3) RGB, `truth(n)` its matte (H, W), both uint8.
+
+    Of a clip with `annotated` frames only those have a truth; `mask` gives the first mask where one was made for it.
+    """
 
     name: str
     length: int
     frame: Callable[[int], Pixels8]
     truth: Callable[[int], Matte8]
+    annotated: frozenset[int] | None = None
+    mask: Callable[[], Mask] | None = None
 
     def first_mask(self) -> Mask:
-        """Returns the mask a user would give: the first matte at 0.5."""
+        """Returns the mask a user would give: the one made for the clip, else the first matte at 0.5."""
+        if self.mask is not None:
+            return self.mask()
         return Mask((self.truth(0) > 127).astype(np.float32))
+
+    def has_truth(self, number: int) -> bool:
+        """Whether frame `number` can be scored."""
+        return self.annotated is None or number in self.annotated
 
     def __repr__(self) -> str:
         return f"Clip({self.name}, {self.length} frames)"
@@ -83,7 +94,7 @@ def _folder_clips(data: Path) -> list[Clip]:
 
 def _folder_clip(folder: Path, root: Path) -> Clip | None:
     """Returns the clip that `folder` is, named by its place below `root`; None when it is none."""
-    files = _pictures(folder)
+    files = pictures(folder)
     frames = {stem.removesuffix("_img"): path for stem, path in files.items() if stem.endswith("_img")}
     mattes = {stem.removesuffix("_pha"): path for stem, path in files.items() if stem.endswith("_pha")}
     if not frames:
@@ -99,10 +110,10 @@ def _folder_clip(folder: Path, root: Path) -> Clip | None:
 
 
 def _first_folder(folder: Path, names: tuple[str, ...]) -> dict[str, Path]:
-    return next((found for name in names if (found := _pictures(folder / name))), {})
+    return next((found for name in names if (found := pictures(folder / name))), {})
 
 
-def _pictures(folder: Path) -> dict[str, Path]:
+def pictures(folder: Path) -> dict[str, Path]:
     """Returns the pictures of a folder by stem; empty when there is no such folder."""
     if not folder.is_dir():
         return {}

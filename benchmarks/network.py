@@ -18,7 +18,7 @@ from rtmatte.compose.refine import Refiner
 from rtmatte.engine import Engine, open_engine, sha256_of
 from rtmatte.frame import Alpha, Frame, Mask
 from rtmatte.imaging import Size
-from rtmatte.session import Session
+from rtmatte.session import Session, SessionOptions
 
 FRAME_RATE = 30.0  # media time for the session's own deadlines; clips with known alpha carry none
 
@@ -38,8 +38,11 @@ class Network:
     hides has an alpha of zeros: nothing of it is shown.
     """
 
-    def __init__(self, name: str, open_for: Callable[[Size], Opened]) -> None:
+    def __init__(
+        self, name: str, open_for: Callable[[Size], Opened], options: SessionOptions = SessionOptions()
+    ) -> None:
         self.name = name
+        self._options = options
         self._open_for = open_for
         self._opened: dict[Size, Opened] = {}
         self._clock = ManualClock()
@@ -49,7 +52,7 @@ class Network:
         size = (pixels.shape[1], pixels.shape[0])
         if size not in self._opened:
             self._opened[size] = self._open_for(size)
-        self._session = Session(self._opened[size].engine, None, self._clock)
+        self._session = Session(self._opened[size].engine, None, self._clock, self._options)
         self._session.reseed(mask)
         self._shown = 0
         return self.step(pixels)
@@ -72,7 +75,7 @@ class Network:
         ]
 
 
-def open_network(model: str) -> Network:
+def open_network(model: str, options: SessionOptions = SessionOptions()) -> Network:
     """Returns the network that `rtmatte` itself would run for `model`, the name of a bundled one or a file.
 
     Of a bundled model each clip gets the graph that fits its frames best. What the engine has to say goes to stderr.
@@ -82,4 +85,4 @@ def open_network(model: str) -> Network:
         path = Path(model) if Path(model).is_file() else models.find(model, size)
         return Opened(open_engine(path, size=size, note=partial(print, file=sys.stderr)), sha256_of(path))
 
-    return Network(Path(model).stem, open_for)
+    return Network(Path(model).stem, open_for, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -10,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.baselines import Method
-from benchmarks.clips import Clip, Matte8, back_and_forth
+from benchmarks.clips import Clip, Matte8, Pixels8, back_and_forth
 from benchmarks.metrics import ClipScorer, MetricProtocol, PerFrame
 from rtmatte.errors import InputError
-from rtmatte.frame import Alpha
+from rtmatte.frame import Alpha, Mask
 
 ROUNDS = 3
 
@@ -26,6 +27,7 @@ class Result:
     clip: str
     per_frame: PerFrame
     mattes: Mapping[int, Matte8]
+    step_ms: tuple[float, ...] = ()  # of every frame after the first, frame in to alpha at frame size
 
 
 def evaluate(
@@ -38,20 +40,39 @@ def evaluate(
 ) -> Result:
     """Returns the scores of the last forward pass when `clip` is played forwards and backwards.
 
-    The mask is given once, on the first frame. `rounds` counts the forward passes; 3 means forward, back, forward,
-    back, forward, the frames at the turns shown once. 1 is the clip as it is. `keep` names the frames whose mattes
-    are wanted.
+    The mask is given once, on the first frame; frames without truth are played, not scored. `rounds` counts the
+    forward passes; 3 means forward, back, forward, back, forward, the frames at the turns shown once. 1 is the clip
+    as it is. `keep` names the frames whose mattes are wanted.
     """
     if rounds < 1:
         raise InputError(f"expected one round or more, found {rounds}")
     shown = 1 + (2 * rounds - 1) * (clip.length - 1)
     order = islice(back_and_forth(clip.length), shown)
-    scorer, mattes = ClipScorer(protocol), {}
-    for number, matte in islice(play(method, clip, order), shown - clip.length, None):
-        scorer.add(matte, clip.truth(number))
+    scorer, mattes, stopwatch = ClipScorer(protocol), {}, Stopwatch(method)
+    for number, matte in islice(play(stopwatch, clip, order), shown - clip.length, None):
+        if clip.has_truth(number):
+            scorer.add(matte, clip.truth(number))
         if number in keep:
             mattes[number] = matte
-    return Result(method.name, clip.name, scorer.per_frame, mattes)
+    return Result(method.name, clip.name, scorer.per_frame, mattes, tuple(stopwatch.step_ms))
+
+
+class Stopwatch:
+    """A method and how long each of its steps took, in milliseconds; starts are not counted, they warm up."""
+
+    def __init__(self, method: Method) -> None:
+        self.name = method.name
+        self.step_ms: list[float] = []
+        self._method = method
+
+    def start(self, pixels: Pixels8, mask: Mask) -> Alpha:
+        return self._method.start(pixels, mask)
+
+    def step(self, pixels: Pixels8) -> Alpha:
+        begun = time.perf_counter()
+        alpha = self._method.step(pixels)
+        self.step_ms.append(round((time.perf_counter() - begun) * 1e3, 3))
+        return alpha
 
 
 def play(method: Method, clip: Clip, order: Iterable[int]) -> Iterator[tuple[int, Matte8]]:

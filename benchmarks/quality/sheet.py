@@ -20,6 +20,12 @@ def pick_frames(length: int, count: int = 6) -> list[int]:
     return sorted({int(n) for n in np.linspace(0, length - 1, count).round()})
 
 
+def picked_frames(clip: Clip) -> list[int]:
+    """Returns the frames of a clip's sheet, all of them with a truth."""
+    shown = [number for number in range(clip.length) if clip.has_truth(number)]
+    return [shown[place] for place in pick_frames(len(shown))]
+
+
 def contact_sheet(clip: Clip, results: Sequence[Result], frames: Sequence[int]) -> Pixels8:
     """Returns one picture (H, W, 3) RGB: a row per frame; the frame, the truth and each result's matte as columns."""
     header = [_label(text) for text in ("frame", "truth", *(_title(result) for result in results))]

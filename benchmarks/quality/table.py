@@ -5,35 +5,57 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
-from benchmarks.metrics import clip_mean, mean_of_clips
+from benchmarks.metrics import clip_mean, mean_of_clips, published_mean
 from benchmarks.quality.evaluate import Result
 from benchmarks.report import rounded
 
 LISTED_CLIPS = 12
 
 Results = Mapping[str, Sequence[Result]]  # by method, every method with the same clips in the same order
+Published = Mapping[str, Mapping[str, float]]  # metrics by method
 
 
-def score_table(results: Results) -> Table:
-    """Returns a table of every method's mean over the clips, below its means on each of them when they are few."""
-    table = Table("clip", "method", *next(iter(results.values()))[0].per_frame)
+def score_table(results: Results, published: Published | None = None) -> Table:
+    """Returns a table of every method's mean over the clips, below its means on each of them when they are few.
+
+    `published` figures of other systems stand last, where a metric was published.
+    """
+    metrics = list(next(iter(results.values()))[0].per_frame)
+    table = Table("clip", "method", *metrics, "ms")
     clips = [result.clip for result in next(iter(results.values()))]
     for position, clip in enumerate(clips if len(clips) <= LISTED_CLIPS else []):
         for method, scored in results.items():
-            _add_row(table, clip, method, clip_mean(scored[position].per_frame))
+            _add_row(
+                table,
+                clip,
+                method,
+                clip_mean(scored[position].per_frame),
+                metrics,
+                _p50(scored[position : position + 1]),
+            )
         table.add_section()
     for method, scored in results.items():
-        _add_row(table, f"mean of {len(clips)}", method, mean_of_clips([result.per_frame for result in scored]))
+        means = mean_of_clips([result.per_frame for result in scored])
+        _add_row(table, f"mean of {len(clips)}", method, means, metrics, _p50(scored))
+    table.add_section()
+    for method, figures in (published or {}).items():
+        _add_row(table, "published", method, figures, metrics, "")
     return table
 
 
 def scores(results: Results) -> dict[str, Any]:
-    """Returns the scores as they are written: per method the mean, and per clip the mean and every frame."""
+    """Returns the scores as they are written: per method the mean, and per clip the mean and every frame.
+
+    `mean` counts every clip once; `published_mean` is the average of the published tables.
+    """
     return {
         method: {
             "mean": rounded(mean_of_clips([result.per_frame for result in scored])),
+            "published_mean": rounded(published_mean([result.per_frame for result in scored])),
+            "step_ms": _percentiles(scored),
             "clips": {
                 result.clip: {
                     "mean": rounded(clip_mean(result.per_frame)),
@@ -46,5 +68,21 @@ def scores(results: Results) -> dict[str, Any]:
     }
 
 
-def _add_row(table: Table, clip: str, method: str, means: Mapping[str, float]) -> None:
-    table.add_row(clip, method, *(f"{value:.2f}" for value in means.values()))
+def _add_row(
+    table: Table, clip: str, method: str, means: Mapping[str, float], metrics: Sequence[str], step_ms: str
+) -> None:
+    cells = (f"{means[metric]:.2f}" if metric in means else "-" for metric in metrics)
+    table.add_row(clip, method, *cells, step_ms)
+
+
+def _p50(scored: Sequence[Result]) -> str:
+    found = _percentiles(scored)
+    return f"{found['p50']:.1f}" if found else ""
+
+
+def _percentiles(scored: Sequence[Result]) -> dict[str, float]:
+    """Of the time of a step over all clips; empty when no clip has a second frame."""
+    steps = [step for result in scored for step in result.step_ms]
+    if not steps:
+        return {}
+    return {f"p{share}": round(float(np.percentile(steps, share)), 2) for share in (50, 95, 99)}
