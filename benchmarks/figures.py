@@ -1,0 +1,162 @@
+"""Draws the tables and pictures of the README and of the model card, from committed reports only.
+
+    python -m benchmarks.figures                 writes them anew
+    python -m benchmarks.figures --check         says whether a document and its reports still agree, and writes nothing
+
+A document asks for a table with a pair of comments, and the text between them is ours:
+`<!-- figures: quality-val.json -->` and `<!-- end of figures -->`. The name is of a report in benchmarks/results, as a
+benchmark wrote it with --json. Pictures of quality reports are written beside them under the same name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import matplotlib
+import numpy as np
+import typer
+from matplotlib import pyplot as plt
+
+from benchmarks import report
+from rtmatte.errors import InputError
+
+matplotlib.use("Agg")
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+DOCUMENTS = (ROOT / "README.md", ROOT / "rtmatte" / "models" / "README.md")
+SHOWN = ("mad", "mse", "grad", "dtssd", "core", "conn")
+TITLES = {"mad": "MAD", "mse": "MSE", "grad": "Grad", "dtssd": "dtSSD", "core": "core", "conn": "Conn"}
+
+_BLOCK = re.compile(r"(<!-- figures: (?P<name>[\w.-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
+
+Report = Mapping[str, Any]
+Rows = list[Sequence[str]]
+
+
+def redrawn(text: str, results: Path) -> str:
+    """Returns a document with every table it asks for made anew from the reports in `results`."""
+
+    def block(match: re.Match[str]) -> str:
+        return f"{match[1]}{table_of(read_report(results / match['name']))}{match[3]}"
+
+    return _BLOCK.sub(block, text)
+
+
+def table_of(found: Report) -> str:
+    """Returns the report as a Markdown table, with what it was measured on and the command that makes it again."""
+    command = str(found["command"])
+    module = command.split()[2]
+    if module not in TABLES:
+        raise InputError(f"expected a report of {', '.join(TABLES)}, found one of {module}")
+    head, *rows = TABLES[module](found)
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    lines = ["| " + " | ".join(cells) + " |" for cells in (head, rule, *rows)]
+    machine = found["machine"]
+    note = f"`{command}`, on {machine['processor']}, {machine['cores']} cores, Python {machine['python']}."
+    return "\n".join([*lines, "", note, ""])
+
+
+def read_report(path: Path) -> Report:
+    """Returns a report that a benchmark wrote; InputError when there is none."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"expected a benchmark's report at {path}, found none: {error}; write it with --json"
+        ) from error
+    if "command" not in found or "machine" not in found:
+        raise InputError(f"expected a benchmark's report at {path}, found other JSON; write it with --json")
+    return found
+
+
+def draw_quality(found: Report, path: Path) -> None:
+    """Writes a picture of a quality report: a group of bars for each metric, a bar for each method."""
+    methods = found["methods"]
+    metrics = [name for name in SHOWN if name in next(iter(methods.values()))["mean"]]
+    figure, axes = plt.subplots(1, len(metrics), figsize=(2.2 * len(metrics), 3), layout="constrained")
+    for axis, metric in zip(np.atleast_1d(axes), metrics, strict=True):
+        values = [scored["mean"][metric] for scored in methods.values()]
+        bars = axis.bar(range(len(values)), values, color=[f"C{n}" for n in range(len(values))])
+        axis.bar_label(bars, fmt="%.2g", fontsize=7)
+        axis.set(title=TITLES[metric], xticks=[])
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(bars, methods, loc="outside lower center", ncols=len(methods), fontsize=8)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)
+
+
+def _quality(found: Report) -> Rows:
+    methods = found["methods"]
+    metrics = [name for name in SHOWN if name in next(iter(methods.values()))["mean"]]
+    timed = all(scored.get("step_ms") for scored in methods.values())
+    rows: Rows = [("method", *(TITLES[name] for name in metrics), *(["ms"] if timed else []))]
+    for name, scored in methods.items():
+        cells = [f"{scored['mean'][metric]:.2f}" for metric in metrics]
+        rows.append((name, *cells, *([f"{scored['step_ms']['p50']:.1f}"] if timed else [])))
+    published = found.get("published", {"methods": {}})
+    for name, means in published["methods"].items():
+        cells = [f"{means[metric]:.2f}" if metric in means else "" for metric in metrics]
+        rows.append((f"{name}, published", *cells, *([""] if timed else [])))
+    return rows
+
+
+def _latency(found: Report) -> Rows:
+    head = ("model", "size", "backend", "threads", "p50 ms", "p95 ms", "p99 ms")
+    times = [f"{found['step_ms'][name]:.1f}" for name in ("p50", "p95", "p99")]
+    return [head, (found["model"], found["size"], found["backend"], str(found["threads"]), *times)]
+
+
+def _recovery(found: Report) -> Rows:
+    shares = found["recovered_share"]
+    return [("interruption", "recovered"), *((name, f"{share:.0%}") for name, share in shares.items())]
+
+
+def _drift(found: Report) -> Rows:
+    rows: Rows = [("clip", "core, first second", "core, last second")]
+    return rows + [(clip, f"{one['first']:.2f}", f"{one['last']:.2f}") for clip, one in found["core"].items()]
+
+
+def _person(found: Report) -> Rows:
+    rows: Rows = [("clip", "IoU at frame 10")]
+    return [*rows, *((clip, f"{value:.3f}") for clip, value in found["iou"].items()), ("mean", f"{found['mean']:.3f}")]
+
+
+TABLES: Mapping[str, Callable[[Report], Rows]] = {
+    "benchmarks.quality": _quality,
+    "benchmarks.latency": _latency,
+    "benchmarks.recovery": _recovery,
+    "benchmarks.drift": _drift,
+    "benchmarks.person": _person,
+}
+
+
+def main(
+    results: Annotated[Path, typer.Option(help="Folder of committed reports.")] = RESULTS,
+    document: Annotated[list[Path], typer.Option(help="A document to draw into; again for more.")] = list(DOCUMENTS),  # noqa: B006
+    check: Annotated[bool, typer.Option("--check", help="Only compare.")] = False,
+) -> None:
+    """Brings documents and reports together."""
+    for path in document:
+        if not path.exists():
+            continue
+        text = path.read_text(encoding="utf-8")
+        new = redrawn(text, results)
+        if new != text and check:
+            raise InputError(f"{path.name} does not show what its reports say; run python -m benchmarks.figures")
+        if new != text:
+            path.write_text(new, encoding="utf-8")
+            typer.echo(f"drew {path.name}")
+    for path in () if check else sorted(results.glob("*.json")):
+        found = read_report(path)
+        if str(found["command"]).split()[2] == "benchmarks.quality":
+            draw_quality(found, path.with_suffix(".png"))
+            typer.echo(f"drew {path.with_suffix('.png').name}")
+
+
+if __name__ == "__main__":
+    report.run(main)

@@ -1,0 +1,117 @@
+"""Tables and pictures of documents, drawn from reports written here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import report
+from benchmarks.figures import DOCUMENTS, RESULTS, draw_quality, main, read_report, redrawn, table_of
+from rtmatte.errors import InputError
+
+MACHINE = {"processor": "Abacus 3000", "cores": 2, "python": "3.11.9"}
+DOCUMENT = "# Title\n\n<!-- figures: q.json -->\nold\n<!-- end of figures -->\n\nafter\n"
+
+
+def written(folder: Path, name: str, module: str, body: dict[str, Any]) -> Path:
+    path = folder / name
+    path.write_text(json.dumps({"command": f"python -m {module} --data val", "machine": MACHINE, **body}))
+    return path
+
+
+def quality(folder: Path) -> Path:
+    means = {"ours": {"mad": 2.5, "core": 0.4}, "held mask": {"mad": 40.25, "core": 30.0}}
+    methods = {name: {"mean": mean, "step_ms": {"p50": 12.34}} for name, mean in means.items()}
+    return written(folder, "q.json", "benchmarks.quality", {"methods": methods})
+
+
+def test_a_document_gets_the_table_between_its_comments_and_nothing_else_changes(tmp_path: Path) -> None:
+    quality(tmp_path)
+
+    text = redrawn(DOCUMENT, tmp_path)
+
+    assert text.startswith(
+        "# Title\n\n<!-- figures: q.json -->\n| method | MAD | core | ms |\n| --- | ---: | ---: | ---: |\n"
+    )
+    assert "| ours | 2.50 | 0.40 | 12.3 |\n| held mask | 40.25 | 30.00 | 12.3 |\n" in text
+    assert "`python -m benchmarks.quality --data val`, on Abacus 3000, 2 cores" in text
+    assert text.endswith("<!-- end of figures -->\n\nafter\n")
+    assert "old" not in text
+    assert redrawn(text, tmp_path) == text
+
+
+def test_published_figures_are_told_apart(tmp_path: Path) -> None:
+    found = dict(read_report(quality(tmp_path)))
+    found["published"] = {"source": "a paper", "methods": {"RVM": {"mad": 6.08}}}
+
+    assert "| RVM, published | 6.08 |  |  |" in table_of(found)
+
+
+@pytest.mark.parametrize(
+    ("module", "body", "row"),
+    [
+        (
+            "benchmarks.latency",
+            {"model": "lite", "size": "512x288", "backend": "cpu", "threads": 2}
+            | {"step_ms": {"p50": 10.04, "p95": 11, "p99": 12}},
+            "| lite | 512x288 | cpu | 2 | 10.0 | 11.0 | 12.0 |",
+        ),
+        ("benchmarks.recovery", {"recovered_share": {"dark": 0.925}}, "| dark | 92% |"),
+        ("benchmarks.drift", {"core": {"a": {"first": 0.5, "last": 0.6}}}, "| a | 0.50 | 0.60 |"),
+        ("benchmarks.person", {"iou": {"a": 0.9}, "mean": 0.9}, "| mean | 0.900 |"),
+    ],
+)
+def test_every_kind_of_report_has_its_table(tmp_path: Path, module: str, body: dict[str, Any], row: str) -> None:
+    assert row in table_of(read_report(written(tmp_path, "r.json", module, body)))
+
+
+def test_a_missing_report_and_one_of_another_kind_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"report at .*q\.json"):
+        redrawn(DOCUMENT, tmp_path)
+    with pytest.raises(InputError, match=r"benchmarks\.quality"):
+        table_of(read_report(written(tmp_path, "x.json", "benchmarks.compositing", {})))
+    (tmp_path / "q.json").write_text("{}")
+    with pytest.raises(InputError, match="other JSON"):
+        redrawn(DOCUMENT, tmp_path)
+
+
+def test_a_check_writes_nothing_and_tells_what_is_out_of_date(tmp_path: Path) -> None:
+    quality(tmp_path)
+    document = tmp_path / "README.md"
+    document.write_text(DOCUMENT)
+
+    with pytest.raises(InputError, match=r"README\.md does not show"):
+        main(tmp_path, [document], check=True)
+    assert document.read_text() == DOCUMENT
+    assert not list(tmp_path.glob("*.png"))
+
+    main(tmp_path, [document], check=False)
+    main(tmp_path, [document], check=True)
+    assert (tmp_path / "q.png").stat().st_size > 1000
+
+
+def test_a_picture_is_the_same_every_time(tmp_path: Path) -> None:
+    found = read_report(quality(tmp_path))
+
+    for name in ("one.png", "two.png"):
+        draw_quality(found, tmp_path / name)
+
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_a_report_of_a_benchmark_can_be_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["person", "--data", "val"])
+    report.write_json(tmp_path / "p.json", "benchmarks.person", {"iou": {"a": 0.9}, "mean": 0.9})
+
+    assert "| a | 0.900 |" in table_of(read_report(tmp_path / "p.json"))
+
+
+def test_our_own_documents_show_what_the_committed_reports_say() -> None:
+    for path in DOCUMENTS:
+        if path.exists():
+            text = path.read_text(encoding="utf-8")
+            assert redrawn(text, RESULTS) == text
