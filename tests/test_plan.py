@@ -157,7 +157,7 @@ def test_plan_of_another_gpu_version_or_model_is_refused_with_the_command(plan: 
         ("built from another model", {"onnx_sha256": "0" * 64}),
     ):
         with pytest.raises(PlanError, match=f"{problem}.*rtmatte build"):
-            load(plan, **keywords)  # type: ignore[arg-type]
+            load(plan, **keywords)
 
 
 @posix

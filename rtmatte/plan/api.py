@@ -138,8 +138,12 @@ class Api:
         parsed = parser.parse_from_file(str(onnx))
         if parsed and not parser.num_errors:
             return
-        errors = [parser.get_error(index).desc().strip() for index in range(parser.num_errors)]
-        reasons = "; ".join(errors) or self._log.first_error or "no reason given"
+        errors = map(parser.get_error, range(parser.num_errors))
+        reasons = (
+            "; ".join(f"{error.node_operator()}: {error.desc().strip()}" for error in errors)
+            or self._log.first_error
+            or "no reason given"
+        )
         raise BackendError(f"{self} refuses {onnx.name} ({reasons}); export it again with `python -m export`")
 
     def _aim(self, config: Any, targets: Sequence[str]) -> None:

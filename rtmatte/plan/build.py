@@ -88,7 +88,7 @@ def graphs_of(onnx: Path) -> tuple[Path, ...]:
     contract = read_sidecar(onnx).contract if onnx.suffix == SUFFIX else read_contract(onnx)
     if contract.role == "step":
         return (onnx,)
-    tail = onnx.with_name(onnx.name.replace("head", "tail"))
+    tail = onnx.with_name("tail".join(onnx.name.rsplit("head", 1)))
     if contract.role != "head" or tail == onnx or not tail.is_file():
         raise ContractError(f"{onnx} is a {contract.role}: expected a head, and its tail beside it as {tail.name}")
     return onnx, tail
