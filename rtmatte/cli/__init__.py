@@ -13,14 +13,8 @@ from types import FrameType
 
 import typer
 
-from rtmatte.cli.bench import bench
-from rtmatte.cli.build import build
+from rtmatte.cli import bench, build, demo, devices, doctor, file, run
 from rtmatte.cli.console import complain
-from rtmatte.cli.demo import demo
-from rtmatte.cli.devices import devices
-from rtmatte.cli.doctor import doctor
-from rtmatte.cli.file import file
-from rtmatte.cli.run import run
 from rtmatte.errors import ExitCode, RtmatteError, SourceTruncated
 
 DEBUG_VARIABLE = "RTMATTE_DEBUG"
@@ -31,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, run, file, build, bench, devices, doctor):
+for verb in (demo.demo, run.run, file.file, build.build, bench.bench, devices.devices, doctor.doctor):
     app.command()(verb)
 
 
