@@ -17,7 +17,16 @@ from training.data.backgrounds import backgrounds, play
 from training.data.dice import Dice
 from training.data.layers import Framing, Placement
 from training.data.masks import given_mask
-from training.data.photometry import camera, clothes_matrix, dress, harmonise, light, soft_presence, trousers
+from training.data.photometry import (
+    camera,
+    clothes_matrix,
+    dress,
+    harmonise,
+    lifted_hem,
+    light,
+    soft_presence,
+    trousers,
+)
 
 _PRESENT = 0.1  # a person whose greatest alpha is below this is not in the picture
 
@@ -162,11 +171,11 @@ class ClipMaker:
                 sprites = people[part.row][:, None]
             sprites = dress(sprites.float().mul_(1 / 255), part.top, part.clothes)
             if options.photometric > 0:
-                sprites = trousers(sprites, _rows_of(place, rows).foot, self._dice)
+                sprites = trousers(sprites, self._dice)
                 sprites = harmonise(sprites, scene[rows], self._dice)
             grid = layers.sprite_grid(_rows_of(place, rows), options.height, options.width)
             out[rows] = layers.sample(sprites, grid)
-        return out
+        return lifted_hem(out, self._dice) if options.photometric > 0 else out
 
     def _bystanders(
         self,

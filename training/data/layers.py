@@ -35,11 +35,6 @@ class Placement:
         """The same, shifted sideways by `x` and downwards by `y`, both [n, T]."""
         return Placement(self.x + x, self.y + y, self.scale, self.angle, self.stretch, self.flip, self.nodes)
 
-    @property
-    def foot(self) -> Tensor:
-        """The sprite's row, 0..1, at the frame's lower edge in the first picture, [n]."""
-        return (1 - self.y[:, 0]) / self.scale[:, 0] + _PIVOT
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Framing:

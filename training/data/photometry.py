@@ -45,27 +45,43 @@ def dress(sprites: Tensor, top: Tensor, clothes: Tensor) -> Tensor:
     return sprites
 
 
-def trousers(sprites: Tensor, foot: Tensor, dice: Dice) -> Tensor:
-    """Sprites with, in half of them, cloth of another colour below a hem, whose folds are those of the picture.
-
-    Every other hem lies at `foot` [n], the row where the first picture ends: what comes into view below it later was in
-    no mask and belongs to the person.
-    """
-    rows = torch.nonzero(dice.chance(len(sprites), 0.5)).flatten()
-    if len(rows) == 0:
-        return sprites
+def trousers(sprites: Tensor, dice: Dice) -> Tensor:
+    """Sprites with, in a quarter of them, cloth of another colour below a hem, whose folds are those of the picture."""
+    rows = torch.nonzero(dice.chance(len(sprites), 0.25)).flatten()
     n, size = len(rows), sprites.shape[-1]
-    rgb = sprites[rows, :, :3]
     place = (torch.arange(size, device=sprites.device) + 0.5) / size
-    anywhere = dice.uniform(n, low=0.7, high=0.97)
-    at_foot = foot[rows] + dice.uniform(n, low=-0.02, high=0.03)
-    hem = torch.where(dice.chance(n, 0.5), at_foot, anywhere)[:, None] + dice.normal(n, 1, sigma=0.04) * (place - 0.5)
-    below = ((place[None, :, None] - hem[:, None, :]) * size / 2).clamp(0, 1)
+    hem = dice.uniform(n, 1, low=0.7, high=0.97) + dice.normal(n, 1, sigma=0.04) * (place - 0.5)
+    return _below(sprites, rows, hem[:, None], dice)
+
+
+def lifted_hem(people: Tensor, dice: Dice) -> Tensor:
+    """RGBA [n, T, 4, H, W] where, in a third, a hem rises into view at the lower edge as when arms are raised.
+
+    What it shows was in no mask and in no frame before, and belongs to the person.
+    """
+    rows = torch.nonzero(dice.chance(len(people), 0.33)).flatten()
+    n, frames, width = len(rows), people.shape[1], people.shape[-1]
+    begin, end = dice.uniform(n, 1, low=-0.3, high=0.7), dice.uniform(n, 1, low=0.1, high=0.6)
+    ramp = ((torch.linspace(0, 1, frames, device=people.device) - begin) / end).clamp(0, 1)
+    rise = dice.uniform(n, 1) ** 2 * 0.2
+    across = torch.linspace(-0.5, 0.5, width, device=people.device)
+    slope = dice.normal(n, 1, 1, sigma=0.04) * across
+    return _below(people, rows, (1.0 - rise * ramp)[:, :, None] + slope, dice)
+
+
+def _below(pictures: Tensor, rows: Tensor, hem: Tensor, dice: Dice) -> Tensor:
+    """Pictures [n, K, 4, h, w] with what lies below `hem` [rows, K, w] in another cloth, but for skin."""
+    if len(rows) == 0:
+        return pictures
+    n, height = len(rows), pictures.shape[-2]
+    rgb = pictures[rows, :, :3]
+    place = (torch.arange(height, device=pictures.device) + 0.5) / height
+    below = ((place[:, None] - hem[:, :, None]) * height / 2).clamp(0, 1)
     colour = dice.uniform(n, 1, 3, 1, 1, low=0.02, high=0.6) * dice.uniform(n, 1, 1, 1, 1, low=0.2)
     cloth = colour * (0.5 + rgb.mean(2, keepdim=True))
-    sprites = sprites.clone()
-    sprites[rows, :, :3] = torch.lerp(rgb, cloth, (below[:, None] * (1 - _skin(rgb)))[:, :, None]).clamp_(0, 1)
-    return sprites
+    pictures = pictures.clone()
+    pictures[rows, :, :3] = torch.lerp(rgb, cloth, (below * (1 - _skin(rgb)))[:, :, None]).clamp_(0, 1)
+    return pictures
 
 
 def _skin(rgb: Tensor) -> Tensor:
