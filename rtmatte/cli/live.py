@@ -20,12 +20,12 @@ CLEAR = "\r\x1b[K"
 class StatusLine:
     """A `progress` for run_live: rewrites its line on a terminal, adds one elsewhere, and passes warnings on once."""
 
-    def __init__(self, session: Session, meter: Meter, *, backend: str, stream: TextIO = sys.stderr) -> None:
+    def __init__(self, session: Session, meter: Meter, *, backend: str, stream: TextIO | None = None) -> None:
         self._session = session
         self._meter = meter
         self._backend = backend
-        self._stream = stream
-        self._rewrites = stream.isatty()
+        self._stream = stream or sys.stderr
+        self._rewrites = self._stream.isatty()
         self._next = session.clock.now() + PERIOD
         self._told: set[str] = set()
 
@@ -33,7 +33,7 @@ class StatusLine:
         now = self._session.clock.now()
         if now < self._next:
             return
-        self._next = now + PERIOD
+        self._next += PERIOD * (1 + (now - self._next) // PERIOD)  # on the beat again after any pause
         self._tell_warnings()
         line = status_line(counts, self._session, self._meter, backend=self._backend)
         self._stream.write(f"{CLEAR}{line}" if self._rewrites else f"{line}\n")
