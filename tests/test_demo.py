@@ -1,4 +1,4 @@
-"""The demo: the bundled clip, or the start of it, through the live line. The network is a fake."""
+"""The demo: the bundled clip, or the start of it, through the live line. The network is a fake but in the last test."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import pytest
 from rtmatte.cli import main
 from rtmatte.clock import ManualClock
 from rtmatte.frame import Frame
+from rtmatte.imaging import load_mask, save_png
 from rtmatte.sources.file import FileSource
 from rtmatte.sources.paced import PacedSource
 
 FRAMES = 15
+CLIP = Path(__file__).parents[1] / "rtmatte" / "assets" / "walk.mkv"
 
 
 @pytest.fixture
@@ -60,3 +62,17 @@ def test_demo_needs_somewhere_to_write(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["demo", "--output", str(tmp_path / "no" / "demo.mp4")]) == 2
 
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_bundled_network_finds_the_person_of_the_bundled_clip(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with FileSource(CLIP, ManualClock()) as source:
+        for frame in islice(source, 4):
+            save_png(tmp_path / "in" / f"{frame.seq}.png", frame.pixels.astype(np.uint8))
+
+    assert main(["file", str(tmp_path / "in"), str(tmp_path / "out"), "--write", "alpha", "--device", "cpu"]) == 0
+
+    alpha = load_mask(tmp_path / "out" / "0003.png").values
+    assert alpha[300:400, 290:340].min() > 0.9  # her chest
+    assert alpha[:60].max() < 0.1  # the wall above her
+    assert 0.1 < alpha.mean() < 0.4
