@@ -18,6 +18,7 @@ SAME_STEP_MEAN = 2e-6  # one float32 network in another arrangement: cut in two,
 SAME_STEP_MAX = 2e-3
 SUM_RELATIVE = 1e-6  # the object memory's sums against float64
 RESIZE = 1e-4  # a resize against PyTorch's, on 0..255
+BFLOAT16_MEANS = 5e-3  # block means of alphas computed in bfloat16, 8 bits of mantissa, against float32
 BATCH_MAX = 1e-5  # one row of lite among others against the row alone
 FOLDED_MAX = 1e-4  # features with a batch norm folded into the convolution before it
 LEVEL = 1  # of 255: one rounding of a picture
@@ -114,3 +115,8 @@ def assert_media_times(found: Sequence[float | None], expected: Sequence[float])
 def assert_no_growth(memory: Sequence[int]) -> None:
     """Fails when a process holds more memory, in bytes, at the last look than at the first."""
     assert memory[-1] - memory[0] <= MEMORY_NOISE
+
+
+def assert_bfloat16_means(found: NDArray[Any], expected: NDArray[Any]) -> None:
+    """Fails unless the means of a bfloat16 alpha are those of the float32 one, as far as that precision goes."""
+    np.testing.assert_allclose(found, expected, rtol=0, atol=BFLOAT16_MEANS)

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "rtmatte"
 
-BASE = frozenset({"errors", "clock", "colour", "ring", "frame", "imaging", "latency", "modelfile", "contract"})
+BASE = frozenset({"errors", "clock", "colour", "ring", "frame", "imaging", "latency", "modelfile", "contract", "graph"})
 BELOW_FRONTS = BASE | {"assets", "backends", "compose", "engine", "models", "network", "pipeline", "session"}
 BELOW_FRONTS |= {"cuda", "plan", "sinks", "sources", "step", "targets"}
 
@@ -31,6 +31,7 @@ SEES: dict[str, frozenset[str]] = {
     "imaging": frozenset({"errors", "frame"}),
     "modelfile": frozenset({"errors"}),
     "contract": frozenset({"errors", "modelfile"}),
+    "graph": frozenset({"contract", "errors", "modelfile"}),
     # compute: `step` holds the protocol, `engine` is the door that looks down at what fulfils it
     "step": BASE,
     "cuda": BASE,
@@ -67,6 +68,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "rich": frozenset({"cli"}),
     "torch": frozenset({"network", "backends"}),
     "onnxruntime": frozenset({"backends"}),
+    "openvino": frozenset({"backends"}),
     "tensorrt": frozenset({"backends", "plan"}),
     "cuda": frozenset({"cuda"}),
     "pyvirtualcam": frozenset({"sinks"}),

@@ -109,6 +109,30 @@ def _value(spec: TensorSpec) -> Any:
     return helper.make_tensor_value_info(spec.name, kind, list(spec.shape))
 
 
+def toy_inputs(contract: Contract, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Returns a random frame 0..255 and mask 0..1 of the contract's shapes."""
+    rng = np.random.default_rng(seed)
+    frame = rng.uniform(0, 255, contract.input(FRAME).shape).astype(np.float32)
+    return frame, rng.uniform(0, 1, contract.input(MASK).shape).astype(np.float32)
+
+
+def gates_of(contract: Contract, kind: str, row: int = 0) -> Gates:
+    """Returns gates that make `row` what `kind` says: "seed", "settle", "write N" or "frame"."""
+    gates = Gates.for_contract(contract)
+    set_gate(gates, kind, row)
+    return gates
+
+
+def set_gate(gates: Gates, kind: str, row: int) -> None:
+    """Makes `row` what `kind` says, as in `gates_of`."""
+    if kind == "seed":
+        gates.set_seed(row)
+    elif kind == "settle":
+        gates.set_settle(row)
+    elif kind.startswith("write"):
+        gates.set_write(int(kind.split()[1]), row)
+
+
 class ToyInNumpy:
     """The reference: one stream of the toy, all rows; `step` returns a new alpha."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from rtmatte.errors import BackendError, InputError, ModelError
 from rtmatte.step import Engine
 
 AUTO = "auto"
+MAX_THREADS = 4  # more gain little on so small a network, and decoding and compositing want cores too
 CHECKPOINT_SIZE = (512, 288)  # frame size of a checkpoint, which has none of its own, where nobody says another
 
 
@@ -36,11 +38,21 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One way to run the model files that end in one of `suffixes`; users ask for it by `name`."""
+    """One way to run the model files that end in one of `suffixes`; users ask for it by `name`.
+
+    `exact` says that it computes in the precision of the file; `auto` tries no other.
+    """
 
     name: str
     suffixes: tuple[str, ...]
     open: Callable[[Path, Options], Engine]
+    exact: bool = True
+
+
+def default_threads() -> int:
+    """Returns the number of threads of a CPU backend where nobody says another."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MAX_THREADS, cores)
 
 
 def _tensorrt(path: Path, options: Options) -> Engine:
@@ -59,6 +71,18 @@ def _ort_cuda(path: Path, options: Options) -> Engine:
     from rtmatte.backends.ort import OrtEngine
 
     return OrtEngine(path, device="cuda", threads=options.threads)
+
+
+def _openvino(path: Path, options: Options) -> Engine:
+    from rtmatte.backends.openvino import OpenVinoEngine
+
+    return OpenVinoEngine(path, threads=options.threads)
+
+
+def _openvino_bf16(path: Path, options: Options) -> Engine:
+    from rtmatte.backends.openvino import OpenVinoEngine
+
+    return OpenVinoEngine(path, precision="bf16", threads=options.threads)
 
 
 def _ort_cpu(path: Path, options: Options) -> Engine:
@@ -83,13 +107,15 @@ BACKENDS = (
     Backend("tensorrt", ONNX + PLAN, _tensorrt),
     Backend("rtx", ONNX + PLAN, _tensorrt_rtx),
     Backend("cuda", ONNX, _ort_cuda),
+    Backend("openvino", ONNX, _openvino),
+    Backend("openvino-bf16", ONNX, _openvino_bf16, exact=False),
     Backend("cpu", ONNX, _ort_cpu),
     Backend("cpu", CHECKPOINT, _torch_cpu),
 )
 
 
 def candidates(path: Path, asked: str = AUTO) -> tuple[Backend, ...]:
-    """Returns the backends to try for `path`, best first: all that run such a file, or the one that was asked for.
+    """Returns the backends to try for `path`, best first: all exact ones, or the one that was asked for.
 
     ModelError for a file of no known kind; BackendError for a backend that does not exist or cannot run such a file.
     """
@@ -97,7 +123,7 @@ def candidates(path: Path, asked: str = AUTO) -> tuple[Backend, ...]:
     if not able:
         raise ModelError(f"expected a model in {', '.join((*ONNX, *CHECKPOINT, *PLAN))}, found {path.name}")
     if asked == AUTO:
-        return able
+        return tuple(backend for backend in able if backend.exact)
     chosen = tuple(backend for backend in able if backend.name == asked)
     if not chosen:
         names = ", ".join((AUTO, *(backend.name for backend in able)))

@@ -6,18 +6,18 @@ device that runs the graph.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtmatte.contract import ALPHA, Contract, Gates, TensorSpec, after, read_contract
-from rtmatte.errors import BackendError, BackendMissing, ContractError, EngineError, ModelError
-from rtmatte.modelfile import read_header
+from rtmatte.backends import default_threads
+from rtmatte.contract import ALPHA, Contract, Gates, after
+from rtmatte.errors import BackendError, BackendMissing, EngineError, ModelError
+from rtmatte.graph import alpha_of, check_graph, read_step_contract
 from rtmatte.step import Array, Inputs, State
 
 try:
@@ -26,12 +26,6 @@ except ImportError as error:
     raise BackendMissing(f"ONNX Runtime is not installed ({error}); pip install 'rtmatte[cpu]'") from error
 
 Device = Literal["cpu", "cuda"]
-
-# ONNX itself and ONNX Runtime's own operators. No library of custom operators is ever loaded.
-DOMAINS = frozenset({"", "ai.onnx", "com.microsoft"})
-
-# More threads than this gain little on so small a network, and decoding and compositing want cores too.
-MAX_THREADS = 4
 
 # Between two operators a thread waits 0.5 ms awake before it sleeps, and never between two steps. lite at 512x288 on
 # two idle cores, p50: 11.8 ms so, 14.4 asleep at once, 12.1 awake for ever; beside two busy processes 21.7, 22.4, 29.2.
@@ -67,7 +61,7 @@ class OrtEngine:
 
         ContractError or ModelError for a file that cannot be used; BackendError where the device is not to be had.
         """
-        self.contract = _step_contract(path)
+        self.contract = read_step_contract(path)
         self.backend = f"onnxruntime {device}"
         self._device = device
         self._session: Any = _open_session(path, device, _options(threads))
@@ -79,7 +73,7 @@ class OrtEngine:
         """Returns a zero state: two sets of buffers and their bindings, of `2 * contract.state_bytes` in all."""
         if self._session is None:
             raise EngineError("the engine is closed; open it again")
-        alpha = _output(self.contract, ALPHA)
+        alpha = alpha_of(self.contract)
         alphas = (alpha.zeros(), alpha.zeros())
         first, second = self._state_set(), self._state_set()
         bindings = (self._bind(first, second, alphas[0]), self._bind(second, first, alphas[1]))
@@ -121,30 +115,15 @@ def _on(device: Device, array: Array) -> Any:
     return onnxruntime.OrtValue.ortvalue_from_numpy(array, device, 0)
 
 
-def _step_contract(path: Path) -> Contract:
-    """Returns the contract of `path`, before ONNX Runtime has read a byte of it."""
-    contract = read_contract(path)
-    if contract.role != "step":
-        raise ContractError(f"{path} holds the {contract.role} of a network; give the whole graph, its role is 'step'")
-    foreign = sorted(set(read_header(path).domains) - DOMAINS)
-    if foreign:
-        raise ModelError(f"{path} uses operators of {', '.join(foreign)}; export it with ONNX's own operators only")
-    return contract
-
-
 def _options(threads: int | None) -> Any:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.intra_op_num_threads = threads or min(MAX_THREADS, _usable_cores())
+    options.intra_op_num_threads = threads or default_threads()
     options.inter_op_num_threads = 1
     for key, value in _SPINNING.items():
         options.add_session_config_entry(key, value)
     options.log_severity_level = 4  # its errors are raised as well, and one report is enough
     return options
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _open_session(path: Path, device: Device, options: Any) -> Any:
@@ -168,22 +147,11 @@ def _open_session(path: Path, device: Device, options: Any) -> Any:
 
 
 def _check_tensors(path: Path, contract: Contract, session: Any) -> None:
-    """Raises ContractError unless the graph's tensors are those of the contract, by name, shape and dtype."""
-    taken = (*contract.inputs, *contract.states)
-    given = (*contract.outputs, *(replace(spec, name=after(spec.name)) for spec in contract.states))
-    unfed = {node.name for node in session.get_inputs()} - {spec.name for spec in taken}
-    if unfed:
-        raise ContractError(f"{path} has inputs that its contract does not name: {sorted(unfed)}; export it again")
-    for specs, nodes in ((taken, session.get_inputs()), (given, session.get_outputs())):
-        found = {node.name: f"{node.shape} {_DTYPES.get(node.type, node.type)}" for node in nodes}
-        for spec in specs:
-            wanted, have = f"{list(spec.shape)} {spec.dtype}", found.get(spec.name, "no such tensor")
-            if have != wanted:
-                raise ContractError(f"{path}: expected {spec.name} {wanted}, found {have}; export it again")
-
-
-def _output(contract: Contract, name: str) -> TensorSpec:
-    return next(spec for spec in contract.outputs if spec.name == name)
+    taken, given = (
+        {node.name: f"{node.shape} {_DTYPES.get(node.type, node.type)}" for node in nodes}
+        for nodes in (session.get_inputs(), session.get_outputs())
+    )
+    check_graph(path, contract, taken, given)
 
 
 def _line(error: Exception) -> str:

@@ -85,7 +85,7 @@ def _backends() -> Iterator[Finding]:
             yield Finding("backend", Verdict.NOTE, f"{probe.name} does not run: {probe.reason}")
     if not works:
         yield Finding("backend", Verdict.BAD, "none runs the model", "pip install 'rtmatte[cpu]'")
-    if machine.gpus() and not any(probe.runs and probe.name != "cpu" for probe in probes):
+    if machine.gpus() and not any(probe.runs and probe.name not in ("cpu", "openvino") for probe in probes):
         fix = "pip uninstall onnxruntime, then pip install 'rtmatte[gpu]'"
         yield Finding("GPU", Verdict.NOTE, f"{machine.gpus()[0]} is not used", fix)
 

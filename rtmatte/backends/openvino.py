@@ -1,0 +1,145 @@
+"""OpenVINO on the CPU: one compiled network, and per stream one request whose states lie in two sets that are swapped.
+
+A request reads and writes our own memory, so a step copies its inputs in, runs, and swaps; nothing is allocated.
+OpenVINO's reader believes what it reads: a node without the inputs it must have ends the process (2026.4.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtmatte.backends import default_threads
+from rtmatte.contract import ALPHA, Contract, Gates, after
+from rtmatte.errors import BackendMissing, EngineError, ModelError
+from rtmatte.graph import alpha_of, check_graph, read_step_contract
+from rtmatte.step import Array, Inputs, State
+
+try:
+    import openvino
+except ImportError as error:
+    raise BackendMissing(f"OpenVINO is not installed ({error}); pip install 'rtmatte[openvino]'") from error
+
+Precision = Literal["f32", "bf16"]
+
+_DTYPES = {"f32": "float32", "f16": "float16", "u8": "uint8"}
+
+
+@dataclass(slots=True)
+class _Stream:
+    """One stream's request and what it is bound to, one of each per parity; `now` is the parity of the next step.
+
+    Binding 0 reads the first set of states and writes the second, binding 1 the other way round.
+    """
+
+    request: Any
+    bindings: tuple[Mapping[str, Any], Mapping[str, Any]]
+    alphas: tuple[Array, Array]
+    now: int = 0
+
+
+class OpenVinoEngine:
+    """A `step` graph in OpenVINO on the CPU; any number of streams, one caller at a time.
+
+    `precision` is what a float32 graph is computed in: as it says, or in bfloat16, which needs a processor that has it
+    and moves alphas by thousandths. Convolutions that the file holds in int8 run in int8 with either.
+    """
+
+    def __init__(self, path: Path, *, precision: Precision = "f32", threads: int | None = None) -> None:
+        """Loads `path`; ContractError or ModelError for a file that cannot be used."""
+        self.contract = read_step_contract(path)
+        self.backend = f"openvino cpu {precision}"
+        self._network: Any = _compile(path, self.contract, precision, threads or default_threads())
+        self._inputs = Inputs(self.contract)
+        self._input_tensors = {name: _shared(array) for name, array in self._inputs.arrays.items()}
+
+    def new_state(self) -> State:
+        """Returns a zero state: a request, and two sets of states of `2 * contract.state_bytes` in all."""
+        return State(self, self._new_stream())
+
+    def state_of(self, values: Mapping[str, Array]) -> State:
+        """Returns a state that holds copies of `values`, by state name, rounded to the contract's dtypes."""
+        stream = self._new_stream()
+        for spec in self.contract.states:
+            np.copyto(stream.bindings[0][spec.name].data, values[spec.name], casting="same_kind")
+        return State(self, stream)
+
+    def step(self, frame: Array, mask: NDArray[np.float32] | None, gates: Gates, state: State) -> tuple[Array, State]:
+        """Runs one call, as the Engine protocol says."""
+        if self._network is None:
+            raise EngineError("the engine is closed; open it again")
+        self._inputs.fill(frame, mask, gates)
+        stream: _Stream = state.take(self)
+        try:
+            for name, tensor in stream.bindings[stream.now].items():
+                stream.request.set_tensor(name, tensor)
+            stream.request.start_async()  # unlike `infer` it makes no copies of the outputs
+            stream.request.wait()
+        except RuntimeError as error:
+            raise EngineError(f"{self.backend} failed in a step ({_line(error)}); start the stream over") from error
+        alpha = stream.alphas[stream.now]
+        stream.now = 1 - stream.now
+        return alpha, State(self, stream)
+
+    def close(self) -> None:
+        """Frees the network; the memory goes when the last state does."""
+        self._network = None
+
+    def _new_stream(self) -> _Stream:
+        if self._network is None:
+            raise EngineError("the engine is closed; open it again")
+        request = self._network.create_infer_request()
+        for name, tensor in self._input_tensors.items():
+            request.set_tensor(name, tensor)
+        alpha = alpha_of(self.contract)
+        alphas = (alpha.zeros(), alpha.zeros())
+        first, second = self._state_set(), self._state_set()
+        bindings = (_binding(first, second, alphas[0]), _binding(second, first, alphas[1]))
+        return _Stream(request, bindings, alphas)
+
+    def _state_set(self) -> dict[str, Any]:
+        return {spec.name: _shared(spec.zeros()) for spec in self.contract.states}
+
+
+def _binding(present: Mapping[str, Any], future: Mapping[str, Any], alpha: Array) -> dict[str, Any]:
+    return {**present, **{after(name): tensor for name, tensor in future.items()}, ALPHA: _shared(alpha)}
+
+
+def _shared(array: Array) -> Any:
+    """Returns a tensor that is the very memory of `array`, and keeps it alive."""
+    return openvino.Tensor(array, shared_memory=True)
+
+
+def _compile(path: Path, contract: Contract, precision: Precision, threads: int) -> Any:
+    options = {
+        "INFERENCE_PRECISION_HINT": precision,  # left alone, it takes bfloat16 wherever the processor has it
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,  # decoding and compositing want cores too
+    }
+    try:
+        core = openvino.Core()
+        graph = core.read_model(path)
+        check_graph(path, contract, _tensors(graph.inputs), _tensors(graph.outputs))
+        return core.compile_model(graph, "CPU", options)
+    except RuntimeError as error:
+        raise ModelError(f"OpenVINO cannot load {path} ({_line(error)}); export it again") from error
+
+
+def _tensors(ports: Any) -> dict[str, str]:
+    """Returns shape and dtype of each tensor as text; a tensor may have several names."""
+    found: dict[str, str] = {}
+    for port in ports:
+        kind, shape = port.element_type.get_type_name(), port.partial_shape.to_string().replace(",", ", ")
+        found |= dict.fromkeys(port.names, f"{shape} {_DTYPES.get(kind, kind)}")
+    return found
+
+
+def _line(error: Exception) -> str:
+    """Returns the last line of an error's text: the ones before it say where in OpenVINO's source it arose."""
+    return str(error).strip().rpartition("\n")[2] or type(error).__name__
