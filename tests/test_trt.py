@@ -1,4 +1,4 @@
-"""The TensorRT backend on a GPU that records: which addresses, in which order, swapped and captured."""
+"""The engine of plans on a GPU that records: which addresses, in which order, swapped and captured."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rtmatte.backends.trt import TrtEngine, open_trt, whole
+from rtmatte.backends.trt import open_trt
 from rtmatte.contract import ALPHA, FRAME, MASK, WRITE, Contract, Gates, TensorSpec, after
 from rtmatte.cuda import find_gpu
 from rtmatte.errors import BackendMissing, ContractError, EngineError, InputError, StateConsumed
 from rtmatte.plan.api import PlanTensor
+from rtmatte.resident import ResidentEngine, whole
 from tests.assertions import assert_equal_but_rounding
 from tests.fake_cuda import LINK, FakeDevice, FakePlan
 from tests.toy_model import BANK, LAST, ToyInNumpy, toy_contract
@@ -35,9 +36,9 @@ def device() -> FakeDevice:
     return FakeDevice()
 
 
-def engine_of(contract: Contract, device: FakeDevice, *roles: str, capturable: bool = True) -> TrtEngine:
+def engine_of(contract: Contract, device: FakeDevice, *roles: str, capturable: bool = True) -> ResidentEngine:
     plans = [FakePlan(contract, device, role=role, capturable=capturable) for role in roles or ("step",)]
-    return TrtEngine(contract, plans, device, backend="recording")
+    return ResidentEngine(contract, plans, device, backend="recording")
 
 
 def inputs(contract: Contract, seed: int) -> tuple[Floats, Floats]:
@@ -89,7 +90,7 @@ def test_two_streams_of_one_engine_do_not_mix(contract: Contract, device: FakeDe
             assert_equal_but_rounding(alpha, reference.step(frame, mask, gates))
 
 
-def seeded(engine: TrtEngine, steps: int) -> None:
+def seeded(engine: ResidentEngine, steps: int) -> None:
     """Runs a seed and then ordinary frames, `steps` in all."""
     frame, mask = inputs(engine.contract, 0)
     gates, state = Gates.for_contract(engine.contract), engine.new_state()
@@ -101,7 +102,7 @@ def seeded(engine: TrtEngine, steps: int) -> None:
 
 def test_state_sets_alternate_and_never_alias(contract: Contract, device: FakeDevice) -> None:
     plan = FakePlan(contract, device, capturable=False)
-    engine = TrtEngine(contract, [plan], device, backend="recording")
+    engine = ResidentEngine(contract, [plan], device, backend="recording")
 
     seeded(engine, 4)
 
@@ -223,7 +224,7 @@ def test_wrong_arrays_are_refused_and_leave_the_state_usable(contract: Contract,
 def test_failing_run_is_an_engine_error_and_costs_the_state(contract: Contract, device: FakeDevice) -> None:
     plan = FakePlan(contract, device)
     plan.fail_at = 1
-    engine = TrtEngine(contract, [plan], device, backend="recording")
+    engine = ResidentEngine(contract, [plan], device, backend="recording")
     frame, mask = inputs(contract, 0)
     gates, state = Gates.for_contract(contract), engine.new_state()
 
@@ -279,21 +280,21 @@ def test_plan_that_is_not_the_contracts_is_refused(
     plan = changed(FakePlan(contract, device), name, tensor)
 
     with pytest.raises(ContractError, match=reason):
-        TrtEngine(contract, [plan], device, backend="recording")
+        ResidentEngine(contract, [plan], device, backend="recording")
 
 
 def test_tail_whose_link_no_head_gives_is_refused(contract: Contract, device: FakeDevice) -> None:
     head = changed(FakePlan(contract, device, role="head"), LINK, None)
 
     with pytest.raises(ContractError, match=f"takes {LINK}"):
-        TrtEngine(contract, [head, FakePlan(contract, device, role="tail")], device, backend="recording")
+        ResidentEngine(contract, [head, FakePlan(contract, device, role="tail")], device, backend="recording")
 
 
 def test_tail_before_its_head_is_refused(contract: Contract, device: FakeDevice) -> None:
     plans = [FakePlan(contract, device, role=role) for role in ("tail", "head")]
 
     with pytest.raises(ContractError):
-        TrtEngine(contract, plans, device, backend="recording")
+        ResidentEngine(contract, plans, device, backend="recording")
 
 
 def test_contract_of_a_head_becomes_that_of_the_whole_step(contract: Contract) -> None:

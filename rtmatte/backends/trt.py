@@ -1,233 +1,20 @@
-"""TensorRT plans: one `step`, or a `head` and its `tail`, with the state held on the device.
-
-Per stream there are two sets of state that are swapped, and the work of each direction is captured into CUDA graphs
-once it has run plainly. Per frame one block goes up (frame and gates; the mask only with a seed), and one alpha comes
-down. A head's alpha is waited for, its tail is not: the state is updated while the caller composites.
-"""
+"""TensorRT plans, of `tensorrt` or `tensorrt_rtx`: a `step`, or a `head` and its `tail`, found, checked and loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from rtmatte.contract import ALPHA, MASK, WRITE, Contract, Gates, TensorSpec, after
-from rtmatte.cuda import Bytes, CudaDevice, Device, Gpu, Memory, find_gpu
-from rtmatte.errors import BackendError, ContractError, EngineError
-from rtmatte.plan.api import Api, PlanTensor, Runtime, check_installed, open_api
+from rtmatte.cuda import CudaDevice, Gpu, find_gpu
+from rtmatte.errors import BackendError
+from rtmatte.plan.api import Api, Runtime, check_installed, open_api
 from rtmatte.plan.build import graphs_of
 from rtmatte.plan.cache import PlanCache
 from rtmatte.plan.sidecar import SUFFIX, Sidecar, read_plan
-from rtmatte.step import Array, Inputs, State
-
-ALIGNMENT = 256  # bytes; what TensorRT asks of every address
+from rtmatte.resident import ResidentEngine, whole
 
 
-class Plan(Protocol):
-    """A loaded plan: its tensors, their addresses, and a run of it. `plan.api.LoadedPlan` is one."""
-
-    @property
-    def tensors(self) -> Mapping[str, PlanTensor]:
-        """Every tensor it takes or gives, by name."""
-        ...
-
-    def bind(self, name: str, address: int) -> None:
-        """Makes the plan use `address` for the tensor `name` from the next run on."""
-        ...
-
-    def enqueue(self, stream: int) -> None:
-        """Puts one run on the stream; EngineError when it cannot."""
-        ...
-
-    def capturable(self, stream: int) -> bool:
-        """Whether a run may be captured into a graph."""
-        ...
-
-
-class _Layout:
-    """Where tensors lie in one block: aligned, one after the other, in the order they are given."""
-
-    def __init__(self, sizes: Iterable[tuple[str, int]]) -> None:
-        self.offsets: dict[str, int] = {}
-        self.nbytes = 0
-        for name, nbytes in sizes:
-            self.offsets[name] = self.nbytes
-            self.nbytes += -(-nbytes // ALIGNMENT) * ALIGNMENT
-
-    def at(self, address: int) -> dict[str, int]:
-        """Returns each tensor's address in a block that begins at `address`."""
-        return {name: address + offset for name, offset in self.offsets.items()}
-
-
-@dataclass(slots=True)
-class _Turn:
-    """One direction of a stream: from one set of states to the other.
-
-    `addresses` holds each plan's tensors; `graphs` one captured graph a plan, once they are captured; `ran` whether
-    the plans have run in this direction, which TensorRT wants before a capture.
-    """
-
-    addresses: tuple[dict[str, int], ...]
-    alpha: Array
-    alpha_bytes: Bytes
-    graphs: tuple[Any, ...] = ()
-    ran: bool = False
-
-
-@dataclass(slots=True)
-class _Stream:
-    """A stream's device memory and its two turns; `now` is the one of the next step."""
-
-    memory: Memory
-    turns: tuple[_Turn, _Turn]
-    now: int = 0
-
-
-class TrtEngine:
-    """Plans behind the Engine protocol; any number of streams, one caller at a time."""
-
-    def __init__(self, contract: Contract, plans: Sequence[Plan], device: Device, *, backend: str) -> None:
-        """`contract` is the whole step's; `plans` run in turn, and what one gives that the step does not know, a later
-        one takes. ContractError when their tensors do not fit it."""
-        self.contract = contract
-        self.backend = backend
-        links = check_plans(contract, plans)
-        self._plans: tuple[Plan, ...] = tuple(plans)
-        self._device = device
-        self._capturable = all(plan.capturable(device.stream) for plan in plans)
-        # The mask lies last: frame and gates go up in one copy, it only when a row is seeded.
-        ordered = sorted(contract.inputs, key=lambda spec: spec.name == MASK)
-        self._layout = _Layout((spec.name, spec.nbytes) for spec in ordered)
-        self._pinned = device.pinned(self._layout.nbytes)
-        self._inputs = Inputs(contract, lambda spec: self._view(spec.name, spec.shape, spec.dtype))
-        self._every_frame = self._layout.offsets.get(MASK, self._layout.nbytes)
-        alpha = _alpha_of(contract)
-        shared = _Layout((*self._layout_sizes(), (ALPHA, alpha.nbytes), *((t.name, t.nbytes) for t in links)))
-        self._shared = device.allocate(shared.nbytes)
-        self._shared_at = shared.at(self._shared.address)
-        self._states = _Layout((spec.name, spec.nbytes) for spec in contract.states)
-
-    def new_state(self) -> State:
-        """Returns a zero state: `2 * contract.state_bytes` on the device, and two alphas in pinned memory."""
-        self._check_open()
-        memory = self._device.allocate(2 * max(ALIGNMENT, self._states.nbytes))
-        first = self._states.at(memory.address)
-        second = self._states.at(memory.address + memory.nbytes // 2)
-        return State(self, _Stream(memory, (self._turn(first, second), self._turn(second, first))))
-
-    def step(self, frame: Array, mask: NDArray[np.float32] | None, gates: Gates, state: State) -> tuple[Array, State]:
-        """Runs one call, as the Engine protocol says."""
-        self._check_open()
-        self._inputs.fill(frame, mask, gates)
-        stream: _Stream = state.take(self)
-        turn = stream.turns[stream.now]
-        try:
-            self._upload(seeded=mask is not None and MASK in self._layout.offsets)
-            self._run(turn)
-            self._device.wait()
-        except EngineError as error:
-            raise EngineError(f"{self.backend} failed in a step ({error}); start the stream over") from error
-        stream.now = 1 - stream.now
-        return turn.alpha, State(self, stream)
-
-    def close(self) -> None:
-        """Frees the plans and the stream of work; a state's memory goes with the state."""
-        if self._plans:
-            self._plans = ()
-            self._device.close()
-
-    def _upload(self, *, seeded: bool) -> None:
-        end = self._layout.nbytes if seeded else self._every_frame
-        self._device.upload(self._pinned[:end], self._shared.address)
-
-    def _run(self, turn: _Turn) -> None:
-        """Puts every plan's work on the stream, and the mark behind the first one's, which gives the alpha."""
-        if turn.ran and self._capturable and not turn.graphs:
-            self._capture(turn)
-        for index in range(len(self._plans)):
-            if turn.graphs:
-                self._device.launch(turn.graphs[index])
-            else:
-                self._enqueue(turn, index)
-            if index == 0:
-                self._device.mark()
-        turn.ran = True
-
-    def _enqueue(self, turn: _Turn, index: int) -> None:
-        plan = self._plans[index]
-        for name, address in turn.addresses[index].items():
-            plan.bind(name, address)
-        plan.enqueue(self._device.stream)
-        if index == 0:
-            self._device.download(self._shared_at[ALPHA], turn.alpha_bytes)
-
-    def _capture(self, turn: _Turn) -> None:
-        graphs = []
-        for index in range(len(self._plans)):
-            graph = self._device.capture(partial(self._enqueue, turn, index))
-            if graph is None:
-                self._capturable = False  # and it will not be tried again
-                return
-            graphs.append(graph)
-        turn.graphs = tuple(graphs)
-
-    def _turn(self, present: dict[str, int], future: dict[str, int]) -> _Turn:
-        known = self._shared_at | present | {after(name): address for name, address in future.items()}
-        addresses = tuple({name: known[name] for name in plan.tensors} for plan in self._plans)
-        alpha = _alpha_of(self.contract)
-        content = self._device.pinned(alpha.nbytes)
-        return _Turn(addresses, content.view(alpha.dtype).reshape(alpha.shape), content)
-
-    def _layout_sizes(self) -> list[tuple[str, int]]:
-        """Returns the inputs' sizes in the order of their block, so that the device has the same block."""
-        return [(name, self.contract.input(name).nbytes) for name in self._layout.offsets]
-
-    def _view(self, name: str, shape: tuple[int, ...], dtype: str) -> Array:
-        start = self._layout.offsets[name]
-        nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        return self._pinned[start : start + nbytes].view(dtype).reshape(shape)
-
-    def _check_open(self) -> None:
-        if not self._plans:
-            raise EngineError("the engine is closed; open it again")
-
-
-def check_plans(contract: Contract, plans: Sequence[Plan]) -> tuple[PlanTensor, ...]:
-    """Returns the links between the plans: what one gives and a later one takes, and the step does not know.
-
-    ContractError unless each tensor has the contract's shape and dtype, nothing is taken that nobody gives, and the
-    alpha comes from the first plan.
-    """
-    taken = {spec.name: spec for spec in (*contract.inputs, *contract.states)}
-    given = {after(spec.name): spec for spec in contract.states} | {ALPHA: _alpha_of(contract)}
-    links: dict[str, PlanTensor] = {}
-    missing = set(given)
-    for plan in plans:
-        for tensor in plan.tensors.values():
-            expected = (taken if tensor.taken else given).get(tensor.name) or links.get(tensor.name)
-            if expected is None and tensor.taken:
-                raise ContractError(f"the plan takes {tensor.name}, which its contract does not name; build it again")
-            if expected is None:
-                links[tensor.name] = tensor
-            elif (tensor.shape, tensor.dtype) != (expected.shape, expected.dtype):
-                raise ContractError(
-                    f"the plan: expected {tensor.name} {list(expected.shape)} {expected.dtype}, "
-                    f"found {list(tensor.shape)} {tensor.dtype}; build it again"
-                )
-        missing -= {tensor.name for tensor in plan.tensors.values() if not tensor.taken}
-        if ALPHA in missing:
-            break
-    if missing:
-        raise ContractError(f"the plan gives no {', '.join(sorted(missing))}; build it again")
-    return tuple(links.values())
-
-
-def open_trt(path: Path, runtime: Runtime, *, note: Callable[[str], None]) -> TrtEngine:
+def open_trt(path: Path, runtime: Runtime, *, note: Callable[[str], None]) -> ResidentEngine:
     """Returns the engine of an ONNX file or a plan; of a head, with the tail whose name differs in that word alone.
 
     A plan of an ONNX file comes from the cache. One that is missing is built at once by TensorRT for RTX, in seconds;
@@ -243,21 +30,10 @@ def open_trt(path: Path, runtime: Runtime, *, note: Callable[[str], None]) -> Tr
     try:
         plans = [api.load(content) for _, content in found]
         contract = whole(found[0][0].contract)
-        return TrtEngine(contract, plans, device, backend=f"{api} on {gpu.name}")
+        return ResidentEngine(contract, plans, device, backend=f"{api} on {gpu.name}")
     except Exception:
         device.close()
         raise
-
-
-def whole(contract: Contract) -> Contract:
-    """Returns the contract of the step that a head begins and its tail ends; a step's own is that already."""
-    if contract.role == "step":
-        return contract
-    if contract.role != "head":
-        raise ContractError("a tail cannot run alone; give its head, and keep both in one folder")
-    write = TensorSpec(WRITE, (contract.batch, contract.slots))
-    inputs = contract.inputs if contract.takes(WRITE) or not contract.slots else (*contract.inputs, write)
-    return replace(contract, role="step", inputs=inputs, outputs=(_alpha_of(contract),))
 
 
 def _plan_of(path: Path, api: Api, gpu: Gpu, note: Callable[[str], None]) -> tuple[Sidecar, bytes]:
@@ -271,7 +47,3 @@ def _plan_of(path: Path, api: Api, gpu: Gpu, note: Callable[[str], None]) -> tup
         raise BackendError(f"no plan of {path.name} for {gpu.name} yet; rtmatte build {path} --runtime {api.runtime}")
     note(f"building a plan of {path.name} for {gpu.name} with {api}: some seconds, once")
     return cache.obtain(path, api, gpu)
-
-
-def _alpha_of(contract: Contract) -> TensorSpec:
-    return next(spec for spec in contract.outputs if spec.name == ALPHA)

@@ -1,0 +1,142 @@
+"""PyTorch with its state on a device: the same code on the CPU, where it can always run, and on a GPU where one is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from export.check import Tolerance, measure_drift
+from rtmatte import models
+from rtmatte.backends.eager import EagerEngine
+from rtmatte.backends.eager_cuda import TorchDevice, resident
+from rtmatte.backends.ort import OrtEngine
+from rtmatte.contract import FRAME, MASK, Contract, Gates
+from rtmatte.engine import open_engine
+from rtmatte.errors import BackendError, EngineError
+from rtmatte.network import lite_step
+from rtmatte.network.lite import Lite
+from tests.assertions import assert_equal_but_rounding
+from tests.gpu import gpu_or_skip
+from tests.toy_model import ToyInNumpy, toy_contract
+
+HALF_MEAN = 1e-3  # of the alpha, free-running: the network in half precision or on another backend
+SCHEDULE = ("seed", "settle", "frame", "write 1", "frame", "write 2", "frame", "seed", "frame", "frame")
+
+
+class Toy(nn.Module):
+    """The toy of `toy_model` in PyTorch."""
+
+    def forward(
+        self, frame: Tensor, mask: Tensor, seed: Tensor, settle: Tensor, write: Tensor, bank: Tensor, last: Tensor
+    ) -> tuple[Tensor, ...]:
+        seeding = seed[:, :, None, None] > 0.5
+        starting = torch.maximum(seed, settle)[:, :, None, None] > 0.5
+        bank, last = bank.masked_fill(seeding, 0), last.masked_fill(seeding, 0)
+        light = frame.mean(dim=3).unsqueeze(1) / 255
+        alpha = torch.where(seeding, mask, last / 2 + light / 4 + bank.amax(1, keepdim=True) / 4)
+        begun = torch.cat([alpha, torch.zeros_like(bank[:, 1:])], dim=1)
+        kept = torch.where(write[:, :, None, None] > 0.5, alpha, bank)
+        return alpha, torch.where(starting, begun, kept), alpha
+
+
+class Broken(nn.Module):
+    """A step whose shapes do not fit."""
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return (tensors[0] @ tensors[1],)
+
+
+def inputs(contract: Contract, number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    rng = np.random.default_rng(number)
+    frame = rng.uniform(0, 255, contract.input(FRAME).shape).astype(np.float32)
+    return frame, rng.uniform(0, 1, contract.input(MASK).shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["cpu", pytest.param("cuda", marks=pytest.mark.needs_gpu)])
+def test_every_gate_gives_what_the_same_step_in_numpy_gives(kind: str) -> None:
+    if kind == "cuda":
+        gpu_or_skip()
+    contract = toy_contract(batch=2)
+    engine = resident([(Toy(), contract)], TorchDevice(kind), backend=f"torch {kind}")
+    reference, state, gates = ToyInNumpy(contract), engine.new_state(), Gates.for_contract(contract)
+    for number, what in enumerate(SCHEDULE):
+        frame, mask = inputs(contract, number)
+        gates.clear()
+        for row in range(2):
+            if what == "seed":
+                gates.set_seed(row)
+            elif what == "settle":
+                gates.set_settle(row)
+            elif what.startswith("write"):
+                gates.set_write(int(what.split()[1]), row)
+
+        alpha, state = engine.step(frame, mask, gates, state)
+
+        assert_equal_but_rounding(alpha, reference.step(frame, mask, gates))
+
+
+def test_lite_gives_what_it_gives_without_a_device() -> None:
+    torch.manual_seed(2)
+    net = lite_step.fold(Lite().eval())
+    contract = lite_step.contract_of(net, width=64, height=48)
+    step = lite_step.LiteStep(net, width=64, height=48).eval()
+    reference = EagerEngine(step, contract)
+
+    drift = measure_drift(resident([(step, contract)], TorchDevice("cpu"), backend="cpu"), reference, frames=12)
+
+    assert drift.within(Tolerance(1e-6)), str(drift)
+
+
+def test_failing_module_is_an_engine_error_in_one_line() -> None:
+    contract = toy_contract()
+    engine = resident([(Broken(), contract)], TorchDevice("cpu"), backend="torch cpu")
+    frame, mask = inputs(contract, 0)
+
+    with pytest.raises(
+        EngineError, match=r"torch cpu failed in a step \(PyTorch says: .*start the stream over"
+    ) as caught:
+        engine.step(frame, mask, Gates.for_contract(contract), engine.new_state())
+    assert "\n" not in str(caught.value)
+
+
+def test_memory_goes_with_its_state() -> None:
+    contract = toy_contract()
+    device = TorchDevice("cpu")
+    engine = resident([(Toy(), contract)], device, backend="torch cpu")
+    before = len(device._blocks)
+
+    state = engine.new_state()
+    assert len(device._blocks) == before + 1
+    del state
+    assert len(device._blocks) == before
+
+
+def test_checkpoint_on_a_gpu_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    net = Lite()
+    path = tmp_path / "lite.pt"
+    torch.save({"widths": net.widths.to_dict(), "net": net.state_dict()}, path)
+
+    with pytest.raises(BackendError, match="cuda: PyTorch finds no NVIDIA GPU"):
+        open_engine(path, backend="cuda")
+
+
+@pytest.mark.needs_gpu
+@pytest.mark.parametrize("backend", ["rtx", "tensorrt"])
+def test_plan_of_lite_follows_onnx_runtime_for_300_frames(backend: str) -> None:
+    gpu_or_skip()
+    path = models.find("lite", (512, 288))
+    try:
+        engine = open_engine(path, backend=backend)
+    except BackendError as error:
+        pytest.skip(str(error))  # one of the two libraries, or a GPU it does not serve
+
+    drift = measure_drift(engine, OrtEngine(path), frames=300)
+
+    assert drift.within(Tolerance(HALF_MEAN)), str(drift)
