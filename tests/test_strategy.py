@@ -11,11 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from rtmatte.errors import ModelError
+from rtmatte.network import lite_step
 from tests.discs import NARROW, TINY, DiscMaterial
 from training import passes
 from training.follow import Answers
-from training.follow_lite import LiteFollower
-from training.iterations import LOG, Options, StrategyTrainer
+from training.follow_lite import LiteFollower, open_lite
+from training.iterations import AVERAGED, LOG, Options, StrategyTrainer
 from training.material import Batch
 from training.passes import Weighing
 from training.stages import PUBLISHED, STRATEGIES, Scale, Stage, Stages, stages
@@ -69,6 +71,16 @@ def test_a_killed_run_comes_back_to_the_same_curve_and_the_same_weights(tmp_path
     assert curve(tmp_path / "killed") == curve(tmp_path / "whole")
     pairs = zip(whole.averaged.values(), resumed.averaged.values(), strict=True)
     assert all(torch.equal(one, two) for one, two in pairs)
+
+
+def test_the_averaged_weights_open_for_inference_and_as_a_start(tmp_path: Path) -> None:
+    trainer = trained(tmp_path, steps=(replace(TINY, steps=1),))
+
+    assert lite_step.load(tmp_path / AVERAGED).widths == NARROW
+    started = open_lite(tmp_path / AVERAGED).net.state_dict()
+    assert all(torch.equal(value, trainer.averaged[name]) for name, value in started.items())
+    with pytest.raises(ModelError, match="checkpoint of lite"):
+        open_lite(tmp_path / LOG)
 
 
 def test_masks_come_from_videos_and_stills_in_turn_and_a_step_has_two_or_three_passes(tmp_path: Path) -> None:

@@ -49,8 +49,8 @@ class Follower(Protocol):
         """Returns the answers of one head; what is fed back is that head's alpha."""
         ...
 
-    def form(self) -> dict[str, Any]:
-        """Returns what a checkpoint holds beside the weights, so that the network can be built again."""
+    def packed(self, weights: dict[str, Tensor]) -> dict[str, Any]:
+        """Returns what a file of these weights of the network holds, in the form that `python -m export` takes."""
         ...
 
     def change_parameters(self) -> Iterable[nn.Parameter]:

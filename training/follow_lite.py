@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rtmatte.errors import ModelError
 from rtmatte.network.lite import Bank, Decoded, Features, Last, Lite, Widths
 from training.follow import Answers, Course, Head
 
@@ -22,8 +24,8 @@ class LiteFollower(nn.Module):
         super().__init__()
         self.net = Lite(widths)
 
-    def form(self) -> dict[str, Any]:
-        return {"widths": self.net.widths.to_dict()}
+    def packed(self, weights: dict[str, Tensor]) -> dict[str, Any]:
+        return {"widths": self.net.widths.to_dict(), "net": weights}
 
     def change_parameters(self) -> Iterable[nn.Parameter]:
         reader = self.net.reader
@@ -51,6 +53,19 @@ class LiteFollower(nn.Module):
         raw = torch.stack([o.raw if head == "matting" else _segmented(o) for o in outputs], 1)
         coarse = torch.stack([o.coarse16.sigmoid() for o in outputs], 1)
         return Answers(raw.float(), (coarse.float(), torch.stack(read, 1).float()), torch.stack(changes, 1).float())
+
+
+def open_lite(start: Path | None) -> LiteFollower:
+    """Returns lite with the weights of the checkpoint `start`, or untrained; ModelError when it is no such file."""
+    if start is None:
+        return LiteFollower()
+    try:
+        saved = torch.load(start, map_location="cpu", weights_only=True)
+        follower = LiteFollower(Widths.from_dict(saved["widths"]))
+        follower.net.load_state_dict(saved["net"])
+    except Exception as error:  # whatever a file of something else makes of it
+        raise ModelError(f"expected a checkpoint of lite at {start}, found none ({error})") from error
+    return follower
 
 
 def _seeded(net: Lite, features: Features, mask: Tensor) -> Last:

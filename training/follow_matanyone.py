@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rtmatte.network.matanyone import weights as files
 from rtmatte.network.matanyone.encoder import Features, Keys
 from rtmatte.network.matanyone.heads import class_probabilities
 from rtmatte.network.matanyone.memory import Bank, MemoryReader, Read
@@ -65,8 +67,8 @@ class MatAnyoneFollower(nn.Module):
         self.net = net or MatAnyone()
         self.reader = MemoryReader(read)
 
-    def form(self) -> dict[str, Any]:
-        return {}
+    def packed(self, weights: dict[str, Tensor]) -> dict[str, Any]:
+        return {"weights": weights}
 
     def change_parameters(self) -> Iterable[nn.Parameter]:
         return self.net.temp_sparity.parameters()
@@ -129,6 +131,11 @@ class MatAnyoneFollower(nn.Module):
         memory.entries.append(_Entry(to_tokens(keys.key), keys.shrinkage.flatten(1), to_tokens(value), summary))
         memory.sensory = net.mask_encoder.sensory_update(value, sensory) if deep else sensory
         memory.value, memory.pix_feat, memory.alpha = value, seen.pix_feat, coarse
+
+
+def open_matanyone(start: Path | None) -> MatAnyoneFollower:
+    """Returns MatAnyone with the weights of `start`, or untrained; ModelError when it is no such file."""
+    return MatAnyoneFollower(None if start is None else files.load(start).net.requires_grad_(True))
 
 
 def _bank(entries: list[_Entry]) -> Bank:

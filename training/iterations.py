@@ -44,6 +44,7 @@ class Options:
     weight_decay: float = 1e-3  # none on norms, biases and embeddings
     backbone: float = 0.1  # share of the rate for MatAnyone's trunks, which start trained
     clip: float = 3.0
+    mixed: bool = True  # bfloat16 where it is safe; MatAnyone was trained without
     device: str = "cpu"
 
 
@@ -105,19 +106,18 @@ class StrategyTrainer:
     def save(self) -> None:
         """Writes the resumable checkpoint and the averaged weights, each written beside and renamed.
 
-        Only process 0 writes. The averaged file has the form that `python -m export` takes.
+        Only process 0 writes. The averaged file is one for `python -m export`.
         """
         if self.rank:
             return
-        form = self.follower.form()
         whole = {
             "net": self.net.state_dict(),
             "averaged": self.averaged,
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
         }
-        write_then_rename(whole | form, self.options.out / CHECKPOINT)
-        write_then_rename({"net": self.averaged} | form, self.options.out / AVERAGED)
+        write_then_rename(whole, self.options.out / CHECKPOINT)
+        write_then_rename(self.follower.packed(self.averaged), self.options.out / AVERAGED)
 
     def _remaining(self) -> Iterator[tuple[Stage, int]]:
         start = 0
@@ -155,7 +155,7 @@ class StrategyTrainer:
         # One course for all processes: none of them then waits for another's longer one.
         shared = torch.Generator().manual_seed(self._seed(number, rank=0))
         course = draw_course(batch.frames.shape[1], generator=shared, fused=stage.fused)
-        with torch.autocast(batch.frames.device.type, dtype=torch.bfloat16):
+        with torch.autocast(batch.frames.device.type, dtype=torch.bfloat16, enabled=self.options.mixed):
             return self.follower(batch.frames, batch.mask, course, head), generator
 
     def _descend(self, name: str, parts: Parts, *, still: bool) -> dict[str, float]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -23,7 +24,7 @@ import torch
 import torch.distributed as dist
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rtmatte.errors import InputError
+from rtmatte.errors import ExitCode, InputError, RtmatteError
 from training.curves import draw_curves
 from training.data.assets import load_assets
 from training.data.clips import ClipMaker
@@ -32,18 +33,27 @@ from training.data.masked import MaskClip
 from training.data.masklets import coco, sav_masklets, youtube_vis
 from training.data.mattes import with_mattes
 from training.follow import Follower
-from training.follow_lite import LiteFollower
-from training.follow_matanyone import MatAnyoneFollower
+from training.follow_lite import open_lite
+from training.follow_matanyone import open_matanyone
 from training.iterations import LOG, Options, StrategyTrainer
 from training.material import MadeMaterial
 from training.stages import STRATEGIES, Scale, stages
 
-FOLLOWERS: dict[str, Callable[[], Follower]] = {"lite": LiteFollower, "matanyone": MatAnyoneFollower}
+FOLLOWERS: dict[str, Callable[[Path | None], Follower]] = {"lite": open_lite, "matanyone": open_matanyone}
 
 
-def main() -> None:
-    """Reads the arguments, joins the other processes if there are any, and trains."""
-    given = _arguments().parse_args()
+def main() -> int:
+    """Trains, and returns the exit code: 0, or 2 for bad input."""
+    try:
+        _train(_arguments().parse_args())
+    except RtmatteError as error:
+        print(f"training: {error}", file=sys.stderr)
+        return ExitCode.BAD_INPUT
+    return ExitCode.DONE
+
+
+def _train(given: argparse.Namespace) -> None:
+    """Joins the other processes if there are any, and trains."""
     began = time.monotonic()
     torch.set_num_threads(given.threads)
     if "RANK" in os.environ:
@@ -52,8 +62,9 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
 
     torch.manual_seed(given.seed)
-    follower = FOLLOWERS[given.network]()
-    options = Options(out=given.out, seed=given.seed, device=given.device, save_every=given.save_every)
+    follower = FOLLOWERS[given.network](given.start)
+    mixed = given.network == "lite"
+    options = Options(given.out, given.seed, given.save_every, device=given.device, mixed=mixed)
     trainer = StrategyTrainer(follower, stages(given.strategy, given.scale), _material(given), options)
     resumed = trainer.resume()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -75,6 +86,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--shared", type=Path, required=True, help="folder with traindata/ and webcam/")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, log and curves")
     parser.add_argument("--network", choices=sorted(FOLLOWERS), default="lite")
+    parser.add_argument("--start", type=Path, help="a checkpoint of that network to start from (default: untrained)")
     parser.add_argument("--strategy", choices=list(STRATEGIES), default="full")
     parser.add_argument("--scale", choices=get_args(Scale), default="small")
     parser.add_argument("--mattes", action="append", default=[], metavar="SET=PATH", help=f"of {', '.join(DATA_SETS)}")
@@ -115,4 +127,4 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
