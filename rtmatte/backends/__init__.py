@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rtmatte.errors import BackendError, InputError, ModelError
@@ -91,6 +92,20 @@ def _ort_cpu(path: Path, options: Options) -> Engine:
     return OrtEngine(path, device="cpu", threads=options.threads)
 
 
+def _torch_cuda(path: Path, options: Options) -> Engine:
+    from rtmatte.backends.eager_cuda import check_gpu, open_eager_cuda
+    from rtmatte.network.checkpoint import HALF, open_step
+
+    check_gpu()
+    width, height = options.size or CHECKPOINT_SIZE
+    whole = partial(open_step, path, width=width, height=height)
+    try:
+        parts = [whole(variant=HALF, part="head"), whole(variant=HALF, part="tail")]
+    except InputError:  # lite has no variants and is not cut
+        parts = [whole()]
+    return open_eager_cuda(parts)
+
+
 def _torch_cpu(path: Path, options: Options) -> Engine:
     from rtmatte.backends.eager import EagerEngine
     from rtmatte.network.checkpoint import open_step
@@ -110,6 +125,7 @@ BACKENDS = (
     Backend("openvino", ONNX, _openvino),
     Backend("openvino-bf16", ONNX, _openvino_bf16, exact=False),
     Backend("cpu", ONNX, _ort_cpu),
+    Backend("cuda", CHECKPOINT, _torch_cuda),
     Backend("cpu", CHECKPOINT, _torch_cpu),
 )
 

@@ -30,8 +30,10 @@ class TorchDevice:
     def __init__(self, kind: str = "cuda") -> None:
         self._device = torch.device(kind)
         self._gpu = self._device.type == "cuda"
-        self._work = torch.cuda.Stream() if self._gpu else None
-        self._event = torch.cuda.Event() if self._gpu else None
+        self.captures = self._gpu  # whether work is captured at all
+        cuda: Any = torch.cuda  # not annotated throughout
+        self._work = cuda.Stream() if self._gpu else None
+        self._event = cuda.Event() if self._gpu else None
         self._pool = torch.cuda.graph_pool_handle() if self._gpu else None  # graphs never run at the same time
         self._blocks: dict[int, Tensor] = {}
         self.stream = int(self._work.cuda_stream) if self._work else 0
@@ -100,11 +102,6 @@ class TorchDevice:
     def working(self) -> AbstractContextManager[Any]:
         """Returns the context in which PyTorch's work goes on this stream."""
         return torch.cuda.stream(self._work) if self._work else nullcontext()
-
-    @property
-    def captures(self) -> bool:
-        """Whether work can be captured at all."""
-        return self._gpu
 
     def close(self) -> None:
         """Waits for the stream."""
