@@ -13,10 +13,10 @@ PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 TORCH := $(shell sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check bench train clean
+.PHONY: help env demo test test-engines check bench train clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 env: $(VENV)/.dev  ## .venv with everything for development (torch included: large)
 
@@ -25,6 +25,9 @@ demo: $(VENV)/.base  ## the bundled clip through the live line, into demo.mp4 (i
 
 test: $(VENV)/.dev  ## all tests: no GPU, camera or network needed
 	$(RUN) -m pytest
+
+test-engines: $(VENV)/.dev  ## MatAnyone's graphs, exported and built for RTX 30, 40 and 50: minutes, no GPU needed
+	$(RUN) -m pytest -m engines -s
 
 check: $(VENV)/.dev  ## format, lint, and types on three platforms
 	$(RUN) -m ruff format --check
