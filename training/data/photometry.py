@@ -55,15 +55,15 @@ def trousers(sprites: Tensor, dice: Dice) -> Tensor:
 
 
 def lifted_hem(people: Tensor, dice: Dice) -> Tensor:
-    """RGBA [n, T, 4, H, W] where, in a third, a hem rises into view at the lower edge as when arms are raised.
+    """RGBA [n, T, 4, H, W] where, in half of them, a hem rises into view at the lower edge as when arms are raised.
 
     What it shows was in no mask and in no frame before, and belongs to the person.
     """
-    rows = torch.nonzero(dice.chance(len(people), 0.33)).flatten()
+    rows = torch.nonzero(dice.chance(len(people), 0.5)).flatten()
     n, frames, width = len(rows), people.shape[1], people.shape[-1]
     begin, end = dice.uniform(n, 1, low=-0.3, high=0.7), dice.uniform(n, 1, low=0.1, high=0.6)
     ramp = ((torch.linspace(0, 1, frames, device=people.device) - begin) / end).clamp(0, 1)
-    rise = dice.uniform(n, 1) ** 2 * 0.2
+    rise = dice.uniform(n, 1) ** 1.5 * 0.25
     across = torch.linspace(-0.5, 0.5, width, device=people.device)
     slope = dice.normal(n, 1, 1, sigma=0.04) * across
     return _below(people, rows, (1.0 - rise * ramp)[:, :, None] + slope, dice)
