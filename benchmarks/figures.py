@@ -126,12 +126,27 @@ def _person(found: Report) -> Rows:
     return [*rows, *((clip, f"{value:.3f}") for clip, value in found["iou"].items()), ("mean", f"{found['mean']:.3f}")]
 
 
+def _ablation(found: Report) -> Rows:
+    scores = found["mad"]
+    columns = tuple(next(iter(scores.values())))
+    return [("variant", *columns), *((name, *(f"{one[c]:.1f}" for c in columns)) for name, one in scores.items())]
+
+
+def _compositing(found: Report) -> Rows:
+    rows: Rows = [("part", "p50 ms", "p95 ms", "p99 ms")]
+    for name, one in found["parts"].items():
+        rows.append((name, *(f"{one['wall_ms'][part]:.1f}" for part in ("p50", "p95", "p99"))))
+    return rows
+
+
 TABLES: Mapping[str, Callable[[Report], Rows]] = {
     "benchmarks.quality": _quality,
     "benchmarks.latency": _latency,
     "benchmarks.recovery": _recovery,
     "benchmarks.drift": _drift,
     "benchmarks.person": _person,
+    "benchmarks.ablation": _ablation,
+    "benchmarks.compositing": _compositing,
 }
 
 

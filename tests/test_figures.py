@@ -61,6 +61,7 @@ def test_published_figures_are_told_apart(tmp_path: Path) -> None:
             "| lite | 512x288 | cpu | 2 | 10.0 | 11.0 | 12.0 |",
         ),
         ("benchmarks.recovery", {"recovered_share": {"dark": 0.925}}, "| dark | 92% |"),
+        ("benchmarks.ablation", {"mad": {"U = 0": {"plain": 5.0, "5th after away": 9.25}}}, "| U = 0 | 5.0 | 9.2 |"),
         ("benchmarks.drift", {"core": {"a": {"first": 0.5, "last": 0.6}}}, "| a | 0.50 | 0.60 |"),
         ("benchmarks.person", {"iou": {"a": 0.9}, "mean": 0.9}, "| mean | 0.900 |"),
     ],
