@@ -7,7 +7,7 @@ a CUDA build of PyTorch is several GB, and who runs plans needs no other part of
 from __future__ import annotations
 
 import ctypes
-import sys
+import platform
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -202,7 +202,7 @@ class _Graph:
 
 
 def _bindings() -> Any:
-    if sys.platform == "darwin":
+    if platform.system() == "Darwin":
         raise BackendMissing("expected an NVIDIA GPU; macOS has no driver for any")
     try:
         from cuda.bindings import runtime

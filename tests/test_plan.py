@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -366,18 +365,26 @@ def test_cache_is_listed_and_cleared(cache: PlanCache, onnx: Path) -> None:
     assert list(cache.folder.iterdir()) == []
 
 
-def test_cache_lies_where_the_platform_keeps_such_things(monkeypatch: pytest.MonkeyPatch) -> None:
-    home = Path.home()
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    expected = {
-        "linux": home / ".cache" / "rtmatte" / "plans",
-        "darwin": home / "Library" / "Caches" / "rtmatte" / "plans",
-    }
+@pytest.mark.parametrize(
+    ("system", "variables", "expected"),
+    [
+        ("Linux", {}, "home/.cache/rtmatte/plans"),
+        ("Linux", {"XDG_CACHE_HOME": "elsewhere"}, "elsewhere/rtmatte/plans"),
+        ("Darwin", {}, "home/Library/Caches/rtmatte/plans"),
+        ("Windows", {"LOCALAPPDATA": "local"}, "local/rtmatte/plans"),
+    ],
+)
+def test_cache_lies_where_the_platform_keeps_such_things(
+    system: str, variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.system", lambda: system)
+    monkeypatch.setattr(Path, "home", lambda: Path("home"))
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
 
-    assert default_folder() == expected.get(sys.platform, default_folder())
-    if sys.platform == "linux":
-        monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
-        assert default_folder() == Path("/elsewhere/rtmatte/plans")
+    assert default_folder() == Path(expected)
 
 
 def test_sidecar_is_the_same_after_a_round_trip(plan: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,9 +124,10 @@ class PlanCache:
 
 def default_folder() -> Path:
     """Returns where this platform keeps what a program of this user can make again."""
-    if sys.platform == "win32":
+    system = platform.system()
+    if system == "Windows":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local", "rtmatte", "plans")
-    if sys.platform == "darwin":
+    if system == "Darwin":
         return Path.home() / "Library" / "Caches" / "rtmatte" / "plans"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "rtmatte", "plans")
 
