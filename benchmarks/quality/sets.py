@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.clips import Clip, Matte8, Pixels8, pictures, read_matte
+from benchmarks.clips import Clip, Pixels8, pictures, read_matte
 from benchmarks.metrics import MetricProtocol
 from rtmatte.errors import InputError
 from rtmatte.frame import Mask
@@ -74,23 +74,29 @@ def open_set(name: str, data: Path, masks: Path | None = None) -> BenchmarkSet:
         )
     height, width = clips[0].frame(0).shape[:2]
     settings = REAL if name == "crgnn" else (LARGE if height >= FIRST_HD_ROWS else SMALL)
-    masks = masks or (data / "mask" if name == "crgnn" else None)
+    if masks is None and name == "crgnn" and (data / "mask").is_dir():
+        masks = data / "mask"
     prepared = tuple(_with_mask(clip, masks, settings) for clip in clips)
     return BenchmarkSet(name, (width, height), settings, prepared)
 
 
 def _with_mask(clip: Clip, masks: Path | None, settings: Settings) -> Clip:
-    given = clip.first_mask
-    if masks is not None:
-        places = [masks / f"{clip.name}.png", masks / f"{Path(clip.name).name}.png"]
-        place = next((path for path in places if path.is_file()), None)
-        if place is None:
-            raise InputError(f"expected a first mask of {clip.name} at {places[0]} or {places[1]}, found neither")
+    place = None if masks is None else _mask_of(clip.name, masks)
 
-        def given() -> Mask:
-            return load_mask(place)
+    def mask() -> Mask:
+        given = clip.first_mask() if place is None else load_mask(place)
+        return dilate_then_erode(given, dilate=settings.dilate, erode=settings.erode)
 
-    return replace(clip, mask=lambda: dilate_then_erode(given(), dilate=settings.dilate, erode=settings.erode))
+    return replace(clip, mask=mask)
+
+
+def _mask_of(clip: str, masks: Path) -> Path:
+    """The clip's mask, with or without its subset's folder."""
+    places = (masks / f"{clip}.png", masks / f"{Path(clip).name}.png")
+    for place in places:
+        if place.is_file():
+            return place
+    raise InputError(f"expected a first mask of {clip} at {places[0]} or {places[1]}, found neither; check --masks")
 
 
 def _composites(frames: str) -> Callable[[Path], list[Clip]]:
@@ -169,5 +175,3 @@ SETS: dict[str, Callable[[Path], list[Clip]]] = {
     "aisegment": _pictures_with_mattes("aisegment"),
     "p3m": _pictures_with_mattes("p3m"),
 }
-
-__all__ = ["SETS", "BenchmarkSet", "Matte8", "Settings", "open_set"]

@@ -77,12 +77,16 @@ def read_colour(path: Place) -> Pixels8:
 
 
 def read_matte(path: Place) -> Pixels8:
-    """Returns the matte (H, W): an RGBA picture's transparency, else the brightness; SourceError when unreadable."""
+    """Returns the matte (H, W): the transparency of a picture that has some, else its brightness.
+
+    SourceError when it is unreadable.
+    """
     decoded = _decoded(path, cv2.IMREAD_UNCHANGED)
     if decoded.dtype == np.uint16:
         decoded = decoded // 257
     if decoded.ndim == 3:
-        decoded = decoded[..., 3] if decoded.shape[2] == 4 else cv2.cvtColor(decoded, cv2.COLOR_BGR2GRAY)
+        transparent = decoded.shape[2] == 4 and decoded[..., 3].min() < 255
+        decoded = decoded[..., 3] if transparent else cv2.cvtColor(decoded[..., :3], cv2.COLOR_BGR2GRAY)
     return np.ascontiguousarray(decoded, np.uint8)
 
 
