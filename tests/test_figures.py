@@ -74,7 +74,7 @@ def test_a_missing_report_and_one_of_another_kind_are_refused(tmp_path: Path) ->
     with pytest.raises(InputError, match=r"report at .*q\.json"):
         redrawn(DOCUMENT, tmp_path)
     with pytest.raises(InputError, match=r"benchmarks\.quality"):
-        table_of(read_report(written(tmp_path, "x.json", "benchmarks.compositing", {})))
+        table_of(read_report(written(tmp_path, "x.json", "benchmarks.unheard_of", {})))
     (tmp_path / "q.json").write_text("{}")
     with pytest.raises(InputError, match="other JSON"):
         redrawn(DOCUMENT, tmp_path)
