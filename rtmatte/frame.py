@@ -89,11 +89,14 @@ class Matte:
 
     `alpha` is (h, w) float32 in 0..1 and covers the whole frame at the working resolution; it is a lease of the
     engine's memory. It is None when there is no trustworthy matte, and then nothing of the frame may be shown.
+    `alphas` are those of the targets, in their order, as far as they are to be trusted; `alpha` is their union. They
+    are left out where only the union is passed on, as in a live run.
     """
 
     frame: Frame
     alpha: Alpha | None
     phase: Phase
+    alphas: tuple[Alpha | None, ...] = ()
 
     def __post_init__(self) -> None:
         if self.alpha is not None and (self.alpha.ndim != 2 or self.alpha.dtype != np.float32):

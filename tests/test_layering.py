@@ -42,7 +42,9 @@ SEES: dict[str, frozenset[str]] = {
     "engine": BASE | {"step", "backends", "models"},
     # meaning: an engine is its protocol
     "targets": BASE | {"step"},
-    "session": BASE | {"step", "targets"},
+    "rows": BASE | {"step"},
+    "follower": BASE | {"rows", "targets"},
+    "session": BASE | {"step", "targets", "rows", "follower"},
     "compose": BASE,
     # edges
     "sources": BASE,
