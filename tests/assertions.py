@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from export.check import Drift  # it loads PyTorch, which most tests do without
 
 BYTES = 0.005  # an alpha read back from pixels that were rounded to bytes, person and room about 130 levels apart
 ROUNDING = 1e-6  # float32 sums of a few terms in 0..1, taken in another order
@@ -16,11 +19,17 @@ GOLDEN_PART_MEAN = 1e-5  # intermediates, relative to their standard deviation
 GOLDEN_PART_MAX = 1e-3
 SAME_STEP_MEAN = 2e-6  # one float32 network in another arrangement: cut in two, batched, in pieces
 SAME_STEP_MAX = 2e-3
+GRAPH_ALPHA_MEAN = 1e-5  # a graph in a runtime behind a session, against stored alphas
+GRAPH_ALPHA_MAX = 5e-3  # a runtime's own order of sums may flip a token, or swap the 30th and 31st best
+FAST_MEAN = 5e-4  # reading all of the memory instead of the 30 best tokens, on untrained weights
+HALF_STEP_MEAN = 1e-3  # one step in half precision from a float32 state, on untrained weights
+HALF_DRIFT_MEAN = 1e-3  # half precision feeding on its own states, on trained weights
 SUM_RELATIVE = 1e-6  # the object memory's sums against float64
 RESIZE = 1e-4  # a resize against PyTorch's, on 0..255
 BFLOAT16_MEANS = 5e-3  # block means of alphas computed in bfloat16, 8 bits of mantissa, against float32
 BATCH_MAX = 1e-5  # one row of lite among others against the row alone
 FOLDED_MAX = 1e-4  # features with a batch norm folded into the convolution before it
+SOAK_BYTES = 5_000_000  # growth of the process over 10,000 frames
 LEVEL = 1  # of 255: one rounding of a picture
 BLUR_MEAN = 0.5  # levels: a blur at reduced size against the full-size one, rounding (0.25) included
 PATH_MEAN = 2.0  # levels: a video path from file to file, the promise of the README
@@ -65,6 +74,32 @@ def assert_same_step(found: NDArray[Any], expected: NDArray[Any], what: str) -> 
     """Fails when two arrangements of the same float32 network disagree, relative to the spread where that exceeds 1."""
     spread = max(1.0, float(expected.astype(np.float64).std()))
     _assert_near(found / spread, expected / spread, mean=SAME_STEP_MEAN, most=SAME_STEP_MAX, what=what)
+
+
+def assert_graph_alpha(found: NDArray[Any], expected: NDArray[Any], what: str) -> None:
+    """Fails when an exported graph's alpha differs from the reference's."""
+    _assert_near(found, expected, mean=GRAPH_ALPHA_MEAN, most=GRAPH_ALPHA_MAX, what=what)
+
+
+def assert_fast_network(found: NDArray[Any], expected: NDArray[Any], what: str) -> None:
+    """Fails when the alphas of the fast variant are too far from those of parity."""
+    _assert_near(found, expected, mean=FAST_MEAN, most=1, what=what)
+
+
+def assert_same_drift(drift: Drift) -> None:
+    """Fails unless two free-running arrangements of the same float32 network agree, to the end."""
+    assert max(drift.mean, drift.last_mean) <= SAME_STEP_MEAN, str(drift)
+    assert drift.greatest <= SAME_STEP_MAX, str(drift)
+
+
+def assert_step_in_half(drift: Drift) -> None:
+    """Fails unless steps in half precision stay near the float32 ones they started with."""
+    assert max(drift.mean, drift.last_mean) <= HALF_STEP_MEAN, str(drift)
+
+
+def assert_half_drift(drift: Drift) -> None:
+    """Fails unless a free-running network in half precision stays near the float32 one, to the end."""
+    assert max(drift.mean, drift.last_mean) <= HALF_DRIFT_MEAN, str(drift)
 
 
 def assert_same_sum(found: NDArray[Any], expected: NDArray[np.float64], what: str) -> None:
