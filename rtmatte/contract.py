@@ -7,7 +7,7 @@ tensor is ever found by its index and no shape is ever guessed. It runs nothing.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -65,8 +65,9 @@ class TensorSpec:
 class Contract:
     """What a graph takes and gives.
 
-    `inputs` are the frame, the mask and the gates, as far as the model has them; `states` enter under their name and
-    leave as `after(name)`; `outputs` are the alpha and, in a head, the tensors its tail takes. `slots` is the
+    `inputs` are the frame, the mask and the gates, as far as the model has them, and in a tail what its head hands it;
+    `states` enter under their name and leave, but for a head, as `after(name)`; `outputs` are the alpha, but for a
+    tail, and in a head the tensors its tail takes. `slots` is the
     capacity T of the memory bank (0: none), slot 0 permanent; `write_every` the frames between two stores;
     `warmup` the passes over the first frame after the seed that the model was made for.
     `self_test` holds the block means of the alphas of `self_test_frames`, row-major, rounded.
@@ -94,10 +95,12 @@ class Contract:
         names = [t.name for t in (*self.inputs, *self.states)]
         if len(set(names)) != len(names):
             raise ContractError(f"a contract names each tensor once; found {names}")
-        frame = self.input(FRAME)
-        if len(frame.shape) != 4 or frame.shape[3] != 3:
-            raise ContractError(f"expected a frame of [batch, height, width, 3], found {list(frame.shape)}")
-        self._check_shapes(*frame.shape[:3])
+        if self.role != "tail":
+            frame = self.input(FRAME)
+            if len(frame.shape) != 4 or frame.shape[3] != 3:
+                raise ContractError(f"expected a frame of [batch, height, width, 3], found {list(frame.shape)}")
+        width, height = self.size
+        self._check_shapes(self.batch, height, width)
         for name, least in (("slots", 0), ("write_every", 1), ("warmup", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
@@ -127,14 +130,27 @@ class Contract:
         return any(spec.name == name for spec in self.inputs)
 
     @property
+    def results(self) -> tuple[TensorSpec, ...]:
+        """What the graph gives, in its order: the outputs and, but for a head, every state under its next name."""
+        if self.role == "head":
+            return self.outputs
+        return (*self.outputs, *(replace(spec, name=after(spec.name)) for spec in self.states))
+
+    @property
     def batch(self) -> int:
         """Rows: one target of one stream each."""
-        return self.input(FRAME).shape[0]
+        return self.input(SEED if self.role == "tail" else FRAME).shape[0]
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) of the frame the graph takes."""
-        _, height, width, _ = self.input(FRAME).shape
+        """(width, height) of the frame the graph takes; a tail takes none: of the padded picture its head hands it."""
+        if self.role != "tail":
+            _, height, width, _ = self.input(FRAME).shape
+            return width, height
+        maps = [spec.shape[2:] for spec in self.inputs if len(spec.shape) == 4]
+        if not maps:
+            raise ContractError(f"expected a picture among a tail's inputs, found {[t.name for t in self.inputs]}")
+        height, width = max(maps)
         return width, height
 
     @property

@@ -17,6 +17,7 @@ from rtmatte.contract import (
     FRAME,
     MASK,
     SEED,
+    SETTLE,
     WRITE,
     Contract,
     Gates,
@@ -208,3 +209,30 @@ def test_stores_go_round_the_ring_and_never_to_the_first_slot(contract: Contract
 def test_a_bank_of_one_slot_keeps_the_first_frame_only() -> None:
     alone = replace(toy_contract(), slots=1, inputs=(TensorSpec(FRAME, (1, 8, 16, 3), "uint8"),))
     assert alone.slot_of(5) is None
+
+
+def tail_of(contract: Contract) -> Contract:
+    """Returns the contract of a tail that a head of `contract` hands a map of 3 channels."""
+    gates = tuple(spec for spec in contract.inputs if spec.name in (SEED, SETTLE, WRITE))
+    return replace(contract, role="tail", inputs=(*gates, TensorSpec("image", (2, 3, 16, 32))), outputs=())
+
+
+def test_a_tail_takes_no_frame_and_its_batch_and_size_come_from_what_it_does_take(contract: Contract) -> None:
+    tail = tail_of(contract)
+
+    assert Contract.from_json(tail.to_json()) == tail
+    assert (tail.batch, tail.size) == (2, (32, 16))
+
+
+def test_a_tail_without_gates_or_a_picture_is_refused(contract: Contract) -> None:
+    tail = tail_of(contract)
+
+    with pytest.raises(ContractError, match="expected an input 'seed'"):
+        replace(tail, inputs=tail.inputs[1:])
+    with pytest.raises(ContractError, match="expected a picture among a tail's inputs"):
+        replace(tail, inputs=tail.inputs[:-1])
+
+
+def test_a_graph_gives_its_outputs_and_then_its_next_states_but_a_head_keeps_none(contract: Contract) -> None:
+    assert [spec.name for spec in contract.results] == [ALPHA, *(after(spec.name) for spec in contract.states)]
+    assert replace(contract, role="head").results == contract.outputs
