@@ -36,6 +36,12 @@ class EagerEngine:
         """Returns a zero state of `contract.state_bytes`."""
         return State(self, tuple(torch.from_numpy(spec.zeros()) for spec in self.contract.states))
 
+    def opened(self, state: State) -> tuple[dict[str, Array], State]:
+        """Returns what `state` holds, by name, and the state to go on with: looking uses the old one up."""
+        tensors = state.take(self)
+        names = (spec.name for spec in self.contract.states)
+        return {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True)}, State(self, tensors)
+
     def step(self, frame: Array, mask: NDArray[np.float32] | None, gates: Gates, state: State) -> tuple[Array, State]:
         """Runs one call, as the Engine protocol says; the alpha is a new array each time."""
         if self._module is None:

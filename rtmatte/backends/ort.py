@@ -71,13 +71,14 @@ class OrtEngine:
 
     def new_state(self) -> State:
         """Returns a zero state: two sets of buffers and their bindings, of `2 * contract.state_bytes` in all."""
-        if self._session is None:
-            raise EngineError("the engine is closed; open it again")
-        alpha = alpha_of(self.contract)
-        alphas = (alpha.zeros(), alpha.zeros())
-        first, second = self._state_set(), self._state_set()
-        bindings = (self._bind(first, second, alphas[0]), self._bind(second, first, alphas[1]))
-        return State(self, _Stream(bindings, (first, second), alphas))
+        return State(self, self._new_stream())
+
+    def state_of(self, values: Mapping[str, Array]) -> State:
+        """Returns a state that holds copies of `values`, by state name, rounded to the contract's dtypes."""
+        stream = self._new_stream()
+        for spec in self.contract.states:
+            stream.sets[0][spec.name].update_inplace(np.ascontiguousarray(values[spec.name], spec.dtype))
+        return State(self, stream)
 
     def step(self, frame: Array, mask: NDArray[np.float32] | None, gates: Gates, state: State) -> tuple[Array, State]:
         """Runs one call, as the Engine protocol says."""
@@ -96,6 +97,15 @@ class OrtEngine:
     def close(self) -> None:
         """Frees the session; the memory goes when the last state does."""
         self._session = None
+
+    def _new_stream(self) -> _Stream:
+        if self._session is None:
+            raise EngineError("the engine is closed; open it again")
+        alpha = alpha_of(self.contract)
+        alphas = (alpha.zeros(), alpha.zeros())
+        first, second = self._state_set(), self._state_set()
+        bindings = (self._bind(first, second, alphas[0]), self._bind(second, first, alphas[1]))
+        return _Stream(bindings, (first, second), alphas)
 
     def _state_set(self) -> dict[str, Any]:
         return {spec.name: _on(self._device, spec.zeros()) for spec in self.contract.states}
