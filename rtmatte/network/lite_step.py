@@ -5,6 +5,7 @@ Shapes as in `lite.py`; h x w and P belong to the padded frame.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -15,12 +16,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from rtmatte.contract import ALPHA, FRAME, MASK, SEED, SETTLE, WRITE, Contract, DType, TensorSpec, after
 from rtmatte.errors import ModelError
 from rtmatte.network.gates import cleared, stored, where_row
+from rtmatte.network.half import Float32
 from rtmatte.network.lite import STRIDE, Bank, Decoded, Last, Lite, Widths
 
 SLOTS = 3
 WRITE_EVERY = 5
 STATES = ("bank_key", "bank_value", "bank_valid", "last_alpha", "last_key", "last_value", "memory16", "memory8")
 NEXT_STATES = tuple(after(name) for name in STATES)
+HALVED = frozenset(STATES) - {"bank_valid"}  # float16 in half precision
 
 
 def contract_of(
@@ -79,25 +82,27 @@ class LiteStep(nn.Module):
         net = self.net
         state = dict(zip(STATES, (cleared(seed, s) for s in states), strict=True))
         image = self._pad(frame.float().permute(0, 3, 1, 2)) * (1 / 255)
-        features = net.encoder(image)
+        features = net.encoder(image.to(states[0].dtype))
         bank = Bank(state["bank_key"], state["bank_value"], state["bank_valid"])
         last = Last(*(state[n] for n in ("last_alpha", "last_key", "last_value", "memory16", "memory8")))
 
-        read = net.reader(features.key, bank, last)
-        memory = where_row(settle, last.value, read.memory)
-        fused = where_row(settle, last.value, read.fused)
+        # Reading, and what decides on it, is float32 in any precision.
+        read = net.reader(features.key, Bank(*(s.float() for s in bank)), Last(*(s.float() for s in last)))
+        memory = where_row(settle, last.value, read.memory.to(last.value.dtype))
+        fused = where_row(settle, last.value, read.fused.to(last.value.dtype))
         decoded: Decoded = net.decoder(features, memory, fused, last)
         alpha = where_row(seed, self._pad(mask), decoded.raw.clamp(0, 1))
         memory16 = cleared(seed, decoded.memory16)
         memory8 = cleared(seed, decoded.memory8)
 
-        half = F.avg_pool2d(alpha, 2)
+        half = F.avg_pool2d(alpha, 2).to(last.alpha.dtype)
         value = net.value(features.f16, half)
         start = torch.maximum(seed, settle)
-        tokens = [t.flatten(2).transpose(1, 2) for t in (features.key, value)]
+        key = features.key.to(last.key.dtype)
+        tokens = [t.flatten(2).transpose(1, 2) for t in (key, value)]
         kept = [stored(start, write, old, new) for old, new in zip(bank[:2], tokens, strict=True)]
         valid = stored(start, write, bank.valid, torch.ones_like(seed[:, 0]))
-        return self._crop(alpha), *kept, valid, half, features.key, value, memory16, memory8
+        return self._crop(alpha), *kept, valid, half, key, value, memory16, memory8
 
     def _pad(self, image: Tensor) -> Tensor:
         return F.pad(image, self.padding) if any(self.padding) else image
@@ -121,6 +126,14 @@ def load(path: Path) -> Lite:
     except Exception as error:
         raise ModelError(f"{path} is not a checkpoint of lite ({error}); make one with `python -m training`") from error
     return fold(net.eval())
+
+
+def in_half(step: LiteStep) -> None:
+    """Turns a step into one that computes in float16, in place; reading and the last layer stay in float32."""
+    reader, head = deepcopy(step.net.reader), deepcopy(step.net.decoder.head)
+    step.net.half()
+    step.net.reader = reader
+    step.net.decoder.head = Float32(head)  # type: ignore[assignment]
 
 
 def fold(net: Lite) -> Lite:

@@ -36,6 +36,7 @@ class MemoryReader(nn.Module):
     """Reads the bank: each token of the frame gets the values of the stored tokens most similar to it.
 
     `read="topk"` keeps the `top_k` best of the bank, as the authors do; `"full"` is a softmax over all of it.
+    Similarities and their softmax are float32 whatever the rest is: in half precision distant keys lose their order.
     """
 
     def __init__(self, read: Read = "topk", top_k: int = TOP_K) -> None:
@@ -46,14 +47,14 @@ class MemoryReader(nn.Module):
     def forward(self, keys: Keys, bank: Bank) -> Tensor:
         """Returns the values read [B,256,h,w]; finite (zero) in a row with no valid slot."""
         height, width = keys.key.shape[-2:]
-        query_BPC = _query(to_tokens(keys.key), to_tokens(keys.selection))
+        query_BPC = _query(to_tokens(keys.key).float(), to_tokens(keys.selection).float())
         value_BNC = torch.where(bank.valid[:, :, None, None] > 0.5, bank.value, 0).flatten(1, 2)
         rows, tokens = query_BPC.shape[:2]
         pieces = math.ceil(rows * tokens * value_BNC.shape[1] / MOST_SIMILARITIES)
         remembered = _remembered(bank)
         weigh = self._best if self.read == "topk" else self._all
         read = [
-            weigh(_masked(query @ remembered, bank.valid)) @ value_BNC
+            weigh(_masked(query @ remembered, bank.valid)).to(value_BNC.dtype) @ value_BNC
             for query in torch.split(query_BPC, math.ceil(tokens / pieces), dim=1)
         ]
         return to_map(torch.cat(read, dim=1), height, width)
@@ -75,7 +76,7 @@ def _query(key_BPC: Tensor, selection_BPC: Tensor) -> Tensor:
 def _remembered(bank: Bank) -> Tensor:
     """Returns the bank's side [B,2*64+1,N]: with `_query`, minus the selection-weighted squared distance times the
     stored token's shrinkage over sqrt(64). The square is multiplied out, so that it is one matrix product."""
-    key_BNC = bank.key.flatten(1, 2)
+    key_BNC = bank.key.flatten(1, 2).float()
     terms = torch.cat([-key_BNC.square(), 2 * key_BNC, -torch.ones_like(key_BNC[..., :1])], dim=-1)
     return (terms * (bank.shrinkage.flatten(1)[..., None] / 8)).transpose(1, 2)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rtmatte.contract import ALPHA, FRAME, MASK, SEED, SETTLE, WRITE, Contract, DType, TensorSpec
+from rtmatte.contract import ALPHA, FRAME, MASK, SEED, SETTLE, WRITE, Contract, DType, Role, TensorSpec
 from rtmatte.errors import InputError
 from rtmatte.network.gates import cleared, stored, where_row
 from rtmatte.network.matanyone.memory import TOP_K, Bank, MemoryReader, Read
@@ -86,21 +86,30 @@ def link_specs(*, width: int, height: int, batch: int = 1) -> tuple[TensorSpec, 
 
 
 def contract_of(
-    *, width: int, height: int, slots: int = SLOTS, batch: int = 1, frame_dtype: DType = "float32"
+    *,
+    width: int,
+    height: int,
+    slots: int = SLOTS,
+    batch: int = 1,
+    frame_dtype: DType = "float32",
+    part: Role = "step",
 ) -> Contract:
-    """Returns the contract of a `Step` for frames of that size, without what depends on the weights."""
+    """Returns the contract of a `Step`, `Head` or `Tail` for frames of that size, without what depends on weights."""
+    frame, mask = TensorSpec(FRAME, (batch, height, width, 3), frame_dtype), TensorSpec(MASK, (batch, 1, height, width))
+    seed, settle, write = (TensorSpec(name, (batch, n)) for name, n in ((SEED, 1), (SETTLE, 1), (WRITE, slots)))
+    alpha, links = TensorSpec(ALPHA, (batch, 1, height, width)), link_specs(width=width, height=height, batch=batch)
+    parts: dict[Role, tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]] = {
+        "step": ((frame, mask, seed, settle, write), (alpha,)),
+        "head": ((frame, mask, seed, settle), (alpha, *links)),
+        "tail": ((seed, settle, write, *links), ()),
+    }
+    inputs, outputs = parts[part]
     return Contract(
         model="matanyone",
-        role="step",
-        inputs=(
-            TensorSpec(FRAME, (batch, height, width, 3), frame_dtype),
-            TensorSpec(MASK, (batch, 1, height, width)),
-            TensorSpec(SEED, (batch, 1)),
-            TensorSpec(SETTLE, (batch, 1)),
-            TensorSpec(WRITE, (batch, slots)),
-        ),
+        role=part,
+        inputs=inputs,
         states=state_specs(width=width, height=height, slots=slots, batch=batch),
-        outputs=(TensorSpec(ALPHA, (batch, 1, height, width)),),
+        outputs=outputs,
         slots=slots,
         write_every=WRITE_EVERY,
         warmup=WARMUP,
@@ -152,7 +161,7 @@ class Stages(nn.Module):
         keys = net.key_proj(features.f16)
 
         bank = Bank(state.bank_key, state.bank_shrinkage, state.bank_value, state.bank_valid)
-        value = self._propagated(self.reader(keys, bank), pix_feat, state)
+        value = self._propagated(self.reader(keys, bank), pix_feat, state).to(pix_feat.dtype)
         value = where_row(settle, state.last_value, value)
 
         fused = net.pixel_fuser(pix_feat, value, state.sensory, state.last_alpha)
@@ -166,7 +175,7 @@ class Stages(nn.Module):
         net = self.net
         start = torch.maximum(seed, settle)
         remembered = torch.maximum(start, write.amax(dim=1, keepdim=True))
-        value = net.mask_encoder(links.image, links.padded_alpha, links.pix_feat)
+        value = net.mask_encoder(links.image, links.padded_alpha.to(links.image.dtype), links.pix_feat)
         deep = net.mask_encoder.sensory_update(value, links.decoded_sensory)
         alpha = F.avg_pool2d(links.padded_alpha, STRIDE)
         summary = net.object_summarizer(value, alpha, self.summary_position)
@@ -178,7 +187,7 @@ class Stages(nn.Module):
         def summed(begin: Tensor, grown: Tensor, kept: Tensor) -> Tensor:
             return where_row(start, begin, where_row(remembered, grown, kept))
 
-        return StepState(
+        following = StepState(
             bank_key=in_bank(state.bank_key, links.key.flatten(2).transpose(1, 2)),
             bank_shrinkage=in_bank(state.bank_shrinkage, links.shrinkage.flatten(1)),
             bank_value=in_bank(state.bank_value, value.flatten(2).transpose(1, 2)),
@@ -190,6 +199,7 @@ class Stages(nn.Module):
             last_pix_feat=links.pix_feat,
             last_alpha=alpha,
         )
+        return StepState(*(new.to(old.dtype) for new, old in zip(following, state, strict=True)))
 
     def cropped(self, padded: Tensor) -> Tensor:
         """Returns a padded map at the true frame size."""
@@ -205,7 +215,7 @@ class Stages(nn.Module):
     def _normalised(self, frame: Tensor) -> Tensor:
         # Padding comes first, as in the reference: the margins are black, not the grey of a normalised zero.
         image = self._padded(frame.to(self.mean.dtype).permute(0, 3, 1, 2))
-        return (image / 255 - self.mean) / self.std
+        return ((image / 255 - self.mean) / self.std).to(self.query_position.dtype)
 
     def _padded(self, picture: Tensor) -> Tensor:
         return F.pad(picture, (*self.columns, *self.rows))

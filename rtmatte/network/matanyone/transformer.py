@@ -176,7 +176,7 @@ class ObjectTransformer(nn.Module):
         return readout, torch.cat([*logits, self.mask_pred[BLOCKS](readout)], dim=1)
 
     def _exchange(self, fused: Tensor, object_memory: Tensor, position_PC: Tensor) -> tuple[Tensor, list[Tensor]]:
-        seen = object_memory[..., :-1] / (object_memory[..., -1:] + 1e-4)
+        seen = (object_memory[..., :-1] / (object_memory[..., -1:] + 1e-4)).to(fused.dtype)
         query = self.query_init.weight + self.summary_to_query_init(seen)
         query_pe = self.query_emb.weight + self.summary_to_query_emb(seen)
         pixel_pe = position_PC + to_tokens(self.pixel_emb_proj(fused))
