@@ -11,7 +11,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from export.__main__ import export_checked
+from export.__main__ import Order, export_checked
 from rtmatte import models
 from rtmatte.errors import ExitCode, ModelError, RtmatteError
 from rtmatte.modelfile import sha256_of
@@ -29,7 +29,7 @@ def bundle(checkpoint: Path, folder: Path) -> None:
     entries = []
     for width, height in SIZES:
         path = folder / f"lite-{width}x{height}.onnx"
-        export_checked(checkpoint, path, size=(width, height))
+        export_checked(Order(checkpoint, (width, height)), path)
         entries.append(BundledModel("lite", path.name, width, height, sha256_of(path), path.stat().st_size))
     total = sum(entry.bytes for entry in entries)
     if total > LARGEST:

@@ -14,7 +14,7 @@ import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch import nn
 
-from rtmatte.contract import METADATA_KEY, Contract, after
+from rtmatte.contract import METADATA_KEY, Contract
 from rtmatte.errors import ModelError
 from rtmatte.modelfile import seal
 
@@ -31,15 +31,13 @@ def round_to_half(step: nn.Module) -> None:
 
 
 def export_step(step: nn.Module, contract: Contract, path: Path, *, half_weights: bool) -> None:
-    """Writes `step` to `path`, complete or not at all.
+    """Writes `step`, or the head or tail of one, to `path`, complete or not at all.
 
     With `half_weights` the weights, already rounded by `round_to_half`, are stored as float16 and cast when loaded.
     Raises ModelError when the graph holds an operator that TensorRT refuses.
     """
     inputs = (*contract.inputs, *contract.states)
     example = tuple(torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in inputs)
-    outputs = [spec.name for spec in contract.outputs]
-    outputs += [after(spec.name) for spec in contract.states]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations are not ours to mend
         program = torch.onnx.export(
@@ -48,7 +46,7 @@ def export_step(step: nn.Module, contract: Contract, path: Path, *, half_weights
             dynamo=True,
             opset_version=OPSET,
             input_names=[spec.name for spec in inputs],
-            output_names=outputs,
+            output_names=[spec.name for spec in contract.results],
             verbose=False,
         )
     assert program is not None

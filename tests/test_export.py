@@ -11,7 +11,7 @@ from onnx import TensorProto, numpy_helper
 from torch import nn
 
 from export.__main__ import main
-from export.check import measure_drift
+from export.check import SAME, measure_drift
 from export.to_onnx import export_step, round_to_half
 from rtmatte.backends.eager import EagerEngine
 from rtmatte.backends.ort import OrtEngine
@@ -77,7 +77,7 @@ def test_large_weights_are_stored_as_half_and_nothing_tells_where_it_was_made(
 def test_the_graph_follows_pytorch_for_recurrent_frames(exported: tuple[nn.Module, Contract, Path]) -> None:
     step, contract, path = exported
     drift = measure_drift(OrtEngine(path), EagerEngine(step, contract), frames=24)
-    assert drift.within, str(drift)
+    assert drift.within(SAME), str(drift)
 
 
 def test_the_check_finds_one_changed_weight(exported: tuple[nn.Module, Contract, Path], tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_the_check_finds_one_changed_weight(exported: tuple[nn.Module, Contract,
     weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float16(1.2), weight.name))
     other = tmp_path / "other.onnx"
     onnx.save(model, other)
-    assert not measure_drift(OrtEngine(other), EagerEngine(step, contract), frames=8).within
+    assert not measure_drift(OrtEngine(other), EagerEngine(step, contract), frames=8).within(SAME)
 
 
 def test_a_graph_with_an_operator_that_tensorrt_refuses_is_not_written(tmp_path: Path, checkpoint: Path) -> None:
