@@ -24,6 +24,8 @@ __all__ = ["Array", "Engine", "State", "open_engine", "self_test", "sha256_of"]
 # too; one that does not is off by tenths.
 SELF_TEST_TOLERANCE = 0.01
 
+FREE_LICENCES = frozenset({"", "MIT"})  # which a user need not be told of
+
 
 def open_engine(
     model: str | Path,
@@ -38,7 +40,8 @@ def open_engine(
 
     `size` (width, height) chooses among a name's graphs and gives a checkpoint its frame size. `trust` opens a file
     whose hash is wrong. `note` hears, a line at a time, what a user should know: a file nobody vouched for, a backend
-    that is installed but was skipped, and why. Which backend runs is `engine.backend`.
+    that is installed but was skipped, and why, a licence that asks something of them. Which backend runs is
+    `engine.backend`.
     Raises ModelError for a file that cannot be used, UntrustedModelError for a changed one, and BackendError with
     every backend's reason when none can run it; a backend that was asked for is never replaced by another.
     """
@@ -49,11 +52,15 @@ def open_engine(
     reasons = []
     for candidate in able:
         try:
-            return _proven(candidate, path, Options(size, threads, say))
+            engine = _proven(candidate, path, Options(size, threads, say))
         except (BackendError, EngineError) as error:
             reasons.append(f"{candidate.name}: {error}")
             if candidate is not able[-1] and not isinstance(error, BackendMissing):
                 say(f"skipped {reasons[-1]}")
+        else:
+            if engine.contract.licence not in FREE_LICENCES:
+                say(engine.contract.licence)
+            return engine
     raise BackendError(f"no backend can run {path.name}. " + " | ".join(reasons))
 
 
