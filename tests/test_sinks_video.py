@@ -177,6 +177,21 @@ def test_sound_and_pictures_lie_side_by_side_in_the_file(tmp_path: Path) -> None
     assert order[len(order) // 2 :].count("audio") > 20
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_damaged_sound_does_not_stop_the_pictures(tmp_path: Path, suffix: str) -> None:
+    source = write_video(tmp_path / "in.mkv", [patches()] * 30, codec="libx264", sound=1.0)
+    data = bytearray(source.read_bytes())
+    for _, sound in sound_packets(source)[10:14]:
+        start = data.index(sound)
+        data[start : start + len(sound)] = b"\xff" * len(sound)
+    source.write_bytes(data)
+
+    output = with_sound(source, tmp_path / f"out{suffix}")
+
+    assert len(times_of(output)) == 30
+    assert sound_packets(output)[-1][0] > 0.9
+
+
 def test_a_source_without_sound_gives_none(tmp_path: Path) -> None:
     source = write_video(tmp_path / "in.mp4", [patches()] * 2, codec="libx264")
 

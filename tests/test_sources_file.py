@@ -187,6 +187,19 @@ def test_a_cut_file_gives_every_whole_frame_then_says_so(tmp_path: Path, part: f
     assert "\n" not in message
 
 
+def test_a_cut_avi_is_measured_by_the_frames_it_declares(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.avi", noisy(30), codec="mjpeg", colour=FULL)
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    with FileSource(path, ManualClock()) as source:
+        assert len([None for _ in source]) == 30
+    with FileSource(cut, ManualClock()) as source:
+        count, _ = frames_before_the_cut(source)
+
+    assert 5 <= count <= 20
+
+
 def test_a_cut_mp4_with_its_index_in_front_says_so(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", noisy(30), codec="libx264", options={"movflags": "faststart"})
     cut = tmp_path / "cut.mp4"
@@ -231,6 +244,16 @@ def test_what_is_no_video_is_refused_in_a_line(tmp_path: Path) -> None:
     assert refusal(text)
     assert "cannot read" in refusal(tmp_path / ("long" * 100))
     assert "cannot read" in refusal(tmp_path)
+
+
+def test_a_title_in_an_old_encoding_is_no_obstacle(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mkv", numbered(2), title="Caf?")
+    data = path.read_bytes()
+    assert b"Caf?" in data
+    path.write_bytes(data.replace(b"Caf?", "Café".encode("latin-1")))
+
+    with FileSource(path, ManualClock()) as source:
+        assert len([None for _ in source]) == 2
 
 
 def test_a_file_cut_before_its_index_is_refused(tmp_path: Path) -> None:

@@ -62,9 +62,11 @@ def write_video(
     pixel_aspect: Fraction = Fraction(1),
     sound: float = 0.0,
     sound_codec: str = "aac",
+    title: str = "",
 ) -> Path:
     """Writes pictures at 30 fps or at `times`, and `sound` seconds of a tone; returns `path`. FFV1 loses nothing."""
     with av.open(str(path), "w", options=options or {}) as output:
+        output.metadata["title"] = title
         stream = cast(VideoStream, output.add_stream(codec, rate=30))
         height, width = pictures[0].shape[:2]
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"

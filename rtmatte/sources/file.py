@@ -34,8 +34,6 @@ CONTAINERS = (
     "mov matroska avi flv asf mpegts mpeg ogg nut mxf dv wtv gif apng ivf obu yuv4mpegpipe h264 hevc mpegvideo m4v"
 )
 OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS.split())}
-# Of these the header says truly how long they are. Elsewhere FFmpeg guesses from the bit rate or from what is left.
-DECLARE_DURATION = frozenset({"mov", "matroska", "avi"})
 # swscale's fast way from 4:2:0 to RGB darkens by 1.1 levels on average, at most 3, which adds up over generations; this
 # one is exact to rounding. Measured at 720p, one thread: 2.0 ms instead of 0.3.
 EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -65,8 +63,8 @@ class FileSource:
         self._reached = 0.0
         self._start = (self._container.start_time or 0) / av.time_base
         self._stream = _video_stream(self._container, path)
-        self._declared = _declared(self._container)
         self.fps = _rate(self._stream)
+        self._declared = _declared(self._container, self._stream, self.fps)
         self.frame_count = _count(self._stream, self._declared, self.fps)
         self._packets: Iterator[Packet[Stream]] | None = self._container.demux()
         self._pictures: deque[VideoFrame] = deque()
@@ -116,6 +114,8 @@ class FileSource:
                 packet = next(self._packets, None)
             except av.FFmpegError:  # the container itself is broken from here on
                 self.corrupt += 1
+                packet = None
+            except IndexError:  # PyAV, at the very end, over a stream that came up midway
                 packet = None
             if packet is None:
                 self._packets = None
@@ -182,7 +182,7 @@ def _open(path: Path) -> InputContainer:
     try:
         if path.is_file() and not path.stat().st_size:
             raise SourceError(f"expected a video file, found an empty one: {path}")
-        return av.open(f"file:{path}", mode="r", options=OPTIONS)
+        return av.open(f"file:{path}", mode="r", options=OPTIONS, metadata_errors="replace")
     except FileNotFoundError as reason:
         raise SourceError(f"expected a video file, found nothing at {path}; check the name") from reason
     except av.ArgumentError as reason:  # a format that is not in the list
@@ -203,9 +203,12 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     raise SourceError(f"expected a video, found no pictures in {path} (sound only, or an unknown codec)")
 
 
-def _declared(container: InputContainer) -> float:
-    names = set(container.format.name.split(","))
-    return (container.duration or 0) / av.time_base if names & DECLARE_DURATION else 0.0
+def _declared(container: InputContainer, stream: VideoStream, fps: float) -> float:
+    """Returns how many seconds there should be by the header's own account, 0 where FFmpeg would only guess."""
+    kinds = set(container.format.name.split(","))
+    if "avi" in kinds:  # FFmpeg shortens its duration to what is left of the file
+        return stream.frames / fps
+    return (container.duration or 0) / av.time_base if kinds & {"mov", "matroska"} else 0.0
 
 
 def _rate(stream: VideoStream) -> float:

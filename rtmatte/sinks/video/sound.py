@@ -8,8 +8,10 @@ from pathlib import Path
 
 import av
 from av.audio.stream import AudioStream
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.packet import Packet
+
+from rtmatte.errors import SinkError
 
 # The sound that players expect in a container; Matroska takes all. Any other is encoded anew.
 COPIED: Mapping[str, frozenset[str]] = {
@@ -27,11 +29,13 @@ class SoundTracks:
     def __init__(self, path: Path, output: OutputContainer, suffix: str) -> None:
         """Adds the streams to `output`, which must not have begun."""
         self._output = output
-        self._input = av.open(f"file:{path}", mode="r", options={"protocol_whitelist": "file"})
+        self._input = _open(path)
         self._start = (self._input.start_time or 0) / av.time_base
         self._copies: dict[int, AudioStream] = {}
         self._encoders: dict[int, AudioStream] = {}
-        for stream in self._input.streams.audio:
+        self._latest: dict[int, float] = {}
+        known = tuple(stream for stream in self._input.streams.audio if stream.codec_context)
+        for stream in known:
             codec = stream.codec_context.codec.canonical_name
             if codec in COPIED.get(suffix, output.supported_codecs):
                 self._copies[stream.index] = output.add_stream_from_template(stream)
@@ -39,9 +43,7 @@ class SoundTracks:
                 encoder = output.add_stream("libopus" if suffix == ".webm" else "aac", rate=RATE)
                 encoder.layout = "mono" if stream.channels == 1 else "stereo"
                 self._encoders[stream.index] = encoder
-        self._packets: Iterator[Packet[AudioStream]] = (
-            self._input.demux(self._input.streams.audio) if self._input.streams.audio else iter(())
-        )
+        self._packets: Iterator[Packet[AudioStream]] = self._input.demux(known) if known else iter(())
         self._next = self._read()
 
     def advance(self, until: float) -> None:
@@ -63,17 +65,19 @@ class SoundTracks:
     def _read(self) -> Packet[AudioStream] | None:
         try:
             return next(self._packets, None)
-        except av.FFmpegError:  # damaged from here on; the pictures' source counts and reports that
+        except (av.FFmpegError, IndexError):  # as for FileSource, which counts and reports what is damaged
             return None
 
     def _write(self, packet: Packet[AudioStream]) -> None:
-        index = packet.stream.index
+        index, time = packet.stream.index, _begin(packet)
+        if packet.dts is not None and time <= self._latest.get(index, -math.inf):
+            return  # damage made it go back in time, which no container takes
+        self._latest[index] = time
         if index in self._encoders:
             self._encode(packet, self._encoders[index])
         elif packet.dts is not None:  # not the empty packet at the end
-            offset = round(self._start / packet.time_base)
-            packet.dts -= offset
-            packet.pts = None if packet.pts is None else packet.pts - offset
+            packet.dts -= round(self._start / packet.time_base)
+            packet.pts = packet.dts  # sound is never reordered
             packet.stream = self._copies[index]
             self._output.mux(packet)
 
@@ -86,6 +90,14 @@ class SoundTracks:
             if sound.pts is not None and sound.time_base is not None:
                 sound.pts -= round(self._start / sound.time_base)
             self._output.mux(encoder.encode(sound))
+
+
+def _open(path: Path) -> InputContainer:
+    try:
+        only_files = {"protocol_whitelist": "file"}
+        return av.open(f"file:{path}", mode="r", options=only_files, metadata_errors="replace")
+    except (av.FFmpegError, OSError) as reason:
+        raise SinkError(f"cannot read the sound of {path}: {reason.strerror}") from reason
 
 
 def _begin(packet: Packet[AudioStream]) -> float:
