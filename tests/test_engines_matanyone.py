@@ -6,6 +6,7 @@ Minutes, most of it export: `make test-engines` runs it, `make test` does not.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from rtmatte.plan.build import aim, build_plan, graphs_of
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(1200)]
 
-LONGEST_BUILD = 60.0  # seconds
+LONGEST_BUILD = 60.0  # seconds of processor time, which a busy machine does not stretch
 GRAPHS: list[tuple[Variant, Role]] = [
     (variant, part) for variant in ("fast", "fast-fp16") for part in ("step", "head", "tail")
 ]
@@ -52,10 +53,11 @@ def build(api: Api, weights: Path, folder: Path, order: Order) -> None:
     """Exports and builds one graph for every target, and prints the report that records its size."""
     onnx, plan = folder / order.file_name, folder / "matanyone.plan"
     export_checked(order, onnx, check_frames=0)
+    began = time.process_time()
     sidecar = build_plan(onnx, plan, api=api, aim=aim(api, None, recipes.TARGETS))
+    assert time.process_time() - began < LONGEST_BUILD
     print(*report.lines(plan, sidecar), sep="\n")
 
-    assert sidecar.seconds < LONGEST_BUILD
     assert report.refused_layers(sidecar) == ()
     assert sidecar.contract.role == order.part
     assert 1e6 < sidecar.plan_bytes < 400e6
