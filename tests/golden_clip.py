@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rtmatte.frame import Mask
 from rtmatte.imaging import dilate_then_erode
 from rtmatte.network.matanyone.net import MatAnyone
-from rtmatte.network.matanyone.protocol import limited, resize_linear, shrink_area, shrink_nearest
+from rtmatte.resampling import limited, resize_linear, shrink_area, shrink_nearest
 from tests.golden_weights import GOLDEN, golden_network
 
 FOLDER = Path(os.environ.get("RTMATTE_GOLDEN", GOLDEN))

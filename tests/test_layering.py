@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "rtmatte"
 
 BASE = frozenset({"errors", "clock", "colour", "ring", "frame", "imaging", "latency", "modelfile", "contract", "graph"})
+BASE |= {"resampling"}
 BELOW_FRONTS = BASE | {"assets", "backends", "compose", "engine", "models", "network", "pipeline", "session"}
 BELOW_FRONTS |= {"cuda", "plan", "sinks", "sources", "step", "targets"}
 
@@ -28,7 +29,8 @@ SEES: dict[str, frozenset[str]] = {
     "ring": frozenset(),
     "latency": frozenset({"errors"}),
     "frame": frozenset({"errors"}),
-    "imaging": frozenset({"errors", "frame"}),
+    "resampling": frozenset(),
+    "imaging": frozenset({"errors", "frame", "resampling"}),
     "modelfile": frozenset({"errors"}),
     "contract": frozenset({"errors", "modelfile"}),
     "graph": frozenset({"contract", "errors", "modelfile"}),

@@ -7,7 +7,7 @@ import pytest
 
 from rtmatte.clock import ManualClock
 from rtmatte.errors import InputError
-from rtmatte.imaging import Size
+from rtmatte.resampling import Size, shrink_area
 from rtmatte.sources.shrunk import ShrunkSource
 from rtmatte.sources.synthetic import SyntheticSource
 
@@ -35,6 +35,13 @@ def test_reduced_pixels_are_unrounded_means_of_areas() -> None:
 
     assert frame.pixels.dtype == np.float32
     np.testing.assert_allclose(frame.pixels, full.reshape(48, 2, 64, 2, 3).mean(axis=(1, 3)), atol=1e-3)
+
+
+def test_reduced_pixels_are_those_of_the_protocol_where_pixels_are_cut_through() -> None:
+    frame = next(iter(shrunk((101, 57), 50)))
+
+    full = SyntheticSource(ManualClock(), size=(101, 57)).pixels_of(0)
+    np.testing.assert_array_equal(frame.pixels, shrink_area(full, (88, 50)))
 
 
 def test_small_pictures_pass_untouched() -> None:

@@ -6,18 +6,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Self
 
-import numpy as np
-
 from rtmatte.errors import InputError
 from rtmatte.frame import Frame
-from rtmatte.imaging import Size, resize
+from rtmatte.resampling import Size, limited, shrink_area
 from rtmatte.sources import Source
 
 
 class ShrunkSource:
     """The frames of `source`, those whose shorter side is more than `shortest` pixels reduced to that.
 
-    Reduced pixels are float32 in 0..255, averaged over areas and not rounded, in memory of their own.
+    Reduced pixels are float32 in 0..255, plain means of what they touch and not rounded, in memory of their own.
     """
 
     def __init__(self, source: Source, shortest: int) -> None:
@@ -25,7 +23,7 @@ class ShrunkSource:
             raise InputError(f"expected a shorter side of at least 1 pixel, found {shortest}")
         self._source = source
         self._shortest = shortest
-        self.size = self._fit(source.size)
+        self.size: Size = limited(source.size, shortest)
 
     @property
     def name(self) -> str:
@@ -41,18 +39,11 @@ class ShrunkSource:
 
     def __iter__(self) -> Iterator[Frame]:
         for frame in self._source:
-            size = self._fit(frame.size)
+            size = limited(frame.size, self._shortest)
             if size == frame.size:
                 yield frame
             else:
-                yield replace(frame, pixels=resize(frame.pixels.astype(np.float32), size))
-
-    def _fit(self, size: Size) -> Size:
-        shorter = min(size)
-        if shorter <= self._shortest:
-            return size
-        width, height = (int(side / shorter * self._shortest) for side in size)  # truncated, in this order: parity
-        return width, height
+                yield replace(frame, pixels=shrink_area(frame.pixels, size))
 
     def close(self) -> None:
         self._source.close()
