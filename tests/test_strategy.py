@@ -15,6 +15,7 @@ from rtmatte.errors import ModelError
 from rtmatte.network import lite_step
 from tests.discs import NARROW, TINY, DiscMaterial
 from training import passes
+from training.curves import draw_curves
 from training.follow import Answers
 from training.follow_lite import LiteFollower, open_lite
 from training.iterations import AVERAGED, LOG, Options, StrategyTrainer
@@ -24,7 +25,7 @@ from training.stages import PUBLISHED, STRATEGIES, Scale, Stage, Stages, stages
 
 
 def trained(folder: Path, *, steps: Stages = (TINY,), seed: int = 0, stop: int | None = None) -> StrategyTrainer:
-    """A run to its end or, with `stop`, one that is killed after so many steps and saved nothing since the sixth."""
+    """A run to its end or, with `stop`, one that is killed after so many steps and saved nothing since the third."""
     torch.manual_seed(seed)
     options = Options(out=folder, seed=seed, log_every=1)
     trainer = StrategyTrainer(LiteFollower(NARROW), steps, DiscMaterial(), options)
@@ -34,7 +35,7 @@ def trained(folder: Path, *, steps: Stages = (TINY,), seed: int = 0, stop: int |
         return trainer
 
     def kill(step: int, stage: str, loss: float) -> None:
-        if step == 6:
+        if step == 3:
             trainer.save()
         if step == stop:
             raise KeyboardInterrupt
@@ -59,15 +60,15 @@ def test_every_pass_lowers_its_loss(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_comes_back_to_the_same_curve_and_the_same_weights(tmp_path: Path) -> None:
-    steps = (replace(TINY, steps=12),)
+    steps = (replace(TINY, steps=6),)
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
 
     whole = trained(tmp_path / "whole", steps=steps)
-    trained(tmp_path / "killed", steps=steps, stop=9)
+    trained(tmp_path / "killed", steps=steps, stop=5)
     resumed = trained(tmp_path / "killed", steps=steps)
 
-    assert [record["step"] for record in curve(tmp_path / "killed")] == list(range(1, 13))
+    assert [record["step"] for record in curve(tmp_path / "killed")] == list(range(1, 7))
     assert curve(tmp_path / "killed") == curve(tmp_path / "whole")
     pairs = zip(whole.averaged.values(), resumed.averaged.values(), strict=True)
     assert all(torch.equal(one, two) for one, two in pairs)
@@ -81,6 +82,21 @@ def test_the_averaged_weights_open_for_inference_and_as_a_start(tmp_path: Path) 
     assert all(torch.equal(value, trainer.averaged[name]) for name, value in started.items())
     with pytest.raises(ModelError, match="checkpoint of lite"):
         open_lite(tmp_path / LOG)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_goes_through_its_three_stages(tmp_path: Path, strategy: str) -> None:
+    tiny = [replace(stage, size=TINY.size, frames=2, batch=1, steps=2) for stage in stages(strategy, "small")]
+
+    trainer = trained(tmp_path, steps=tuple(tiny))
+    draw_curves(tmp_path / LOG, tmp_path / "curves.png")
+
+    assert trainer.step == 6
+    assert [any(name.startswith("core") for name in record) for record in curve(tmp_path)] == (
+        [False] * 6 if strategy == "no-core" else [False] * 2 + [True] * 4
+    )
+    assert "matting change" not in curve(tmp_path)[-1]  # stills teach nothing about change
+    assert (tmp_path / "curves.png").stat().st_size > 1000
 
 
 def test_masks_come_from_videos_and_stills_in_turn_and_a_step_has_two_or_three_passes(tmp_path: Path) -> None:

@@ -20,11 +20,10 @@ def draw_curves(log: Path, out: Path) -> None:
     records = [json.loads(line) for line in log.read_text().splitlines()]
     if not records:
         return
-    steps = np.array([r["step"] for r in records])
-    names = [name for name in records[0] if name not in _NOT_A_LOSS]
+    names = dict.fromkeys(name for record in records for name in record if name not in _NOT_A_LOSS)
     figure, axes = plt.subplots(figsize=(10, 5), layout="constrained")
     for name in names:
-        values = np.array([r[name] for r in records])
+        steps, values = np.array([(r["step"], r[name]) for r in records if name in r]).T
         width = max(1, len(values) // 100)
         smooth = np.convolve(np.pad(values, width // 2, mode="edge"), np.ones(width) / width, mode="valid")[
             : len(steps)
@@ -34,7 +33,8 @@ def draw_curves(log: Path, out: Path) -> None:
         if record["phase"] != before["phase"]:
             axes.axvline(record["step"], color="grey", linewidth=0.8)
             axes.annotate(record["phase"], (record["step"], axes.get_ylim()[1]), va="top", fontsize=8)
-    axes.set(xlabel="step", ylabel="weighted loss", yscale="log", title=f"{len(records)} points, last step {steps[-1]}")
+    title = f"{len(records)} points, last step {records[-1]['step']}"
+    axes.set(xlabel="step", ylabel="weighted loss", yscale="log", title=title)
     axes.legend(ncols=4, fontsize=8)
     figure.savefig(out, dpi=110)
     plt.close(figure)
