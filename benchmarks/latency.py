@@ -28,6 +28,8 @@ from rtmatte.step import Engine
 BURN_IN = 30  # calls before the clock counts: allocation, caches, the governor
 PARTS = 10  # a run is cut into, each with its burn-in, so that the progress bar never moves while the clock runs
 PICTURES = 16  # different frames, shown in turn
+STREAM = 270  # steps of the uninterrupted run that growth is taken from: frames 31 to 300
+COMPARED = 30
 
 
 def measure(engine: Engine, frames: int) -> NDArray[np.float64]:
@@ -53,12 +55,27 @@ def measure(engine: Engine, frames: int) -> NDArray[np.float64]:
     return seconds
 
 
+def growth(seconds: NDArray[np.float64]) -> float:
+    """Returns how much longer a step takes late in an uninterrupted run: the median of its last 30 over its first 30.
+
+    The memory is of fixed size, so it is 1 but for the machine's unrest.
+    """
+    return float(np.median(seconds[-COMPARED:]) / np.median(seconds[:COMPARED]))
+
+
 def _set_ordinary(gates: Gates, contract: Contract, ordinal: int) -> None:
     gates.clear()
     slot = contract.slot_of(ordinal)
     if slot is not None:
         for row in range(contract.batch):
             gates.set_write(slot, row)
+
+
+def _runs(frames: int) -> list[int]:
+    """Returns how many steps each uninterrupted run has; together at least `frames`."""
+    first = [STREAM] if frames >= STREAM else []
+    rest = frames - sum(first)
+    return first + [-(-rest // PARTS)] * (PARTS if rest else 0)
 
 
 def main(
@@ -76,9 +93,12 @@ def main(
     if engine.contract.size != wanted:
         found = "x".join(map(str, engine.contract.size))
         raise InputError(f"expected a graph for {size}, {path.name} is one for {found}; give --size {found}")
-    parts = [measure(engine, -(-frames // PARTS)) for _ in track(range(PARTS), f"{path.name}, {engine.backend}")]
+    runs = _runs(frames)
+    parts = [measure(engine, steps) for steps in track(runs, f"{path.name}, {engine.backend}")]
+    grown = growth(parts[0]) if runs[0] == STREAM else None
     step = Percentiles.of(np.concatenate(parts)[:frames])
     figures = f"p50 {step.p50:.1f} ms, p95 {step.p95:.1f} ms, p99 {step.p99:.1f} ms"
+    figures += f"; frames 271-300 take {grown:.3f} times as long as 31-60" if grown else ""
     Console().print(f"{path.name} on {engine.backend}, {threads} threads, {frames} steps: {figures}", soft_wrap=True)
     if json:
         body = {
@@ -88,6 +108,7 @@ def main(
             "size": size,
             "threads": threads,
             "frames": frames,
+            "growth": grown and round(grown, 4),
             "step_ms": {name: round(getattr(step, name), 3) for name in ("p50", "p95", "p99")},
         }
         report.write_json(json, "benchmarks.latency", body)

@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import latency
-from benchmarks.latency import BURN_IN, measure
+from benchmarks.latency import BURN_IN, STREAM, growth, measure
 from rtmatte.backends.fake import FakeEngine
 from rtmatte.errors import InputError
 from rtmatte.modelfile import sha256_of
@@ -39,3 +40,16 @@ def test_a_graph_of_another_size_is_refused_with_its_own(tmp_path: Path) -> None
     model = save_toy(tmp_path / "toy.onnx", toy_contract())
     with pytest.raises(InputError, match="one for 16x8"):
         latency.main(str(model), size="32x32", frames=20, threads=1, backend="cpu")
+
+
+def test_growth_is_the_late_steps_median_over_the_early_ones() -> None:
+    seconds = np.concatenate([np.full(30, 0.010), np.full(210, 0.5), np.full(30, 0.012)])
+    seconds[3] = 9.0  # one hiccup
+    assert growth(seconds) == pytest.approx(1.2)
+
+
+def test_growth_is_reported_for_a_run_of_300_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["latency"])
+    model, out = save_toy(tmp_path / "toy.onnx", toy_contract()), tmp_path / "latency.json"
+    latency.main(str(model), size="16x8", frames=STREAM, threads=1, backend="cpu", json=out)
+    assert json.loads(out.read_text())["growth"] > 0
