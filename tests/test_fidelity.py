@@ -1,0 +1,65 @@
+"""The fidelity benchmark: what it reports, and that a graph that is not its checkpoint's fails it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper, numpy_helper
+
+from benchmarks import fidelity
+from export.to_onnx import export_step
+from rtmatte.contract import METADATA_KEY
+from rtmatte.errors import ModelError
+from rtmatte.network.checkpoint import open_step
+from rtmatte.network.lite import Lite
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A checkpoint of lite with random weights, and its graph."""
+    torch.manual_seed(5)
+    folder = tmp_path_factory.mktemp("fidelity")
+    checkpoint, graph = folder / "lite.pt", folder / "lite.onnx"
+    net = Lite()
+    torch.save({"widths": net.widths.to_dict(), "net": net.state_dict()}, checkpoint)
+    step, contract = open_step(checkpoint, width=66, height=50)
+    export_step(step, contract, graph, half_weights=False)
+    return checkpoint, graph
+
+
+def test_a_true_graph_passes_and_its_errors_are_written_frame_by_frame(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["fidelity"])
+    checkpoint, graph = files
+    fidelity.main(graph, checkpoint, backend="cpu", frames=12, threads=1, json=tmp_path / "f.json")
+    report = json.loads((tmp_path / "f.json").read_text())
+    for kind in ("free", "by_step"):
+        assert len(report[kind]["mean_of_frame"]) == 12
+        assert report[kind]["mean"] <= report["tolerance"]["mean"]
+    assert report["backend"] == "onnxruntime cpu"
+
+
+def test_a_graph_with_a_changed_weight_fails(files: tuple[Path, Path], tmp_path: Path) -> None:
+    checkpoint, graph = files
+    model = onnx.load(graph)
+    weight = next(t for t in model.graph.initializer if "head.weight" in t.name)
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(1.2), weight.name))
+    kept = {p.key: p.value for p in model.metadata_props if p.key == METADATA_KEY}
+    helper.set_model_props(model, kept)
+    onnx.save(model, tmp_path / "changed.onnx")
+    with pytest.raises(ModelError, match=r"is not true to lite\.pt"):
+        fidelity.main(tmp_path / "changed.onnx", checkpoint, backend="cpu", frames=12, threads=1)
+
+
+def test_a_graph_of_other_weights_is_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
+    _, graph = files
+    net = Lite()
+    torch.save({"widths": net.widths.to_dict(), "net": net.state_dict()}, tmp_path / "other.pt")
+    with pytest.raises(ModelError, match="expected the checkpoint that the graph was made from"):
+        fidelity.main(graph, tmp_path / "other.pt", backend="cpu", frames=12, threads=1)
