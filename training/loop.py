@@ -37,7 +37,6 @@ class Options:
     seed: int = 0
     save_every: float = 180.0  # seconds
     log_every: int = 20  # steps
-    averaging: float = 0.998  # decay of the shipped (averaged) weights
     weight_decay: float = 1e-3
     clip: float = 2.0
     device: str = "cpu"
@@ -147,6 +146,8 @@ class Trainer:
 
     def _step(self, make: Callable[[ClipOptions], Clip], phase: Phase, fraction: float) -> dict[str, Tensor]:
         self.net.train()
+        if phase.average_anew and fraction == 0:
+            self.averaged.load_state_dict(self.net.state_dict())
         if phase.freeze_norm:
             for module in self.net.modules():
                 if isinstance(module, nn.BatchNorm2d):
@@ -173,7 +174,7 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.options.clip)
         if torch.isfinite(norm):
             self.optimiser.step()
-            self._average()
+            self._average(phase.averaging)
         return {name: part.detach() for name, part in parts.items()}
 
     def draw_options(self, phase: Phase) -> ClipOptions:
@@ -190,8 +191,8 @@ class Trainer:
         return int(torch.randint(low, high + 1, (), generator=self.shared))
 
     @torch.no_grad()
-    def _average(self) -> None:
-        keep = min(self.options.averaging, (1 + self.step_number) / (10 + self.step_number))
+    def _average(self, decay: float) -> None:
+        keep = min(decay, (1 + self.step_number) / (10 + self.step_number))
         for mean, now in zip(self.averaged.state_dict().values(), self.net.state_dict().values(), strict=True):
             if mean.dtype.is_floating_point:
                 mean.lerp_(now, 1 - keep)

@@ -36,6 +36,8 @@ class Phase:
     coarse: float = 0.1  # weight of the 1/16 and 1/4 logits
     read: float = 0.1  # weight of the alpha read from the bank
     freeze_norm: bool = False
+    averaging: float = 0.998  # decay of the averaged weights, which are what ships
+    average_anew: bool = False  # start the average over: it forgets what the phases before it did not know
     data: ClipOptions = field(default_factory=ClipOptions)
 
 
@@ -79,7 +81,7 @@ LITE = (
     ),
     Phase(
         name="full size",
-        steps=3600,
+        steps=2900,
         sizes=((0.1, SMALL), (0.2, MIDDLE), (0.25, LARGE), (0.45, FULL)),
         frames=(5, 10),
         pixels=900_000,
@@ -88,6 +90,21 @@ LITE = (
         edge=4.0,
         coarse=0.03,
         freeze_norm=True,
+        data=ClipOptions(second_person=0.3, twins=0.1, gap=(1, 2), covered=0.15, leave=0.15, no_mask=0.2, cutout=0.2),
+    ),
+    Phase(
+        name="polish",
+        steps=480,
+        sizes=((0.1, SMALL), (0.2, MIDDLE), (0.25, LARGE), (0.45, FULL)),
+        frames=(5, 10),
+        pixels=900_000,
+        rate=(1.5e-4, 1e-5),
+        bank_only=0.08,
+        edge=4.0,
+        coarse=0.03,
+        freeze_norm=True,
+        averaging=0.99,
+        average_anew=True,
         data=ClipOptions(second_person=0.3, twins=0.1, gap=(1, 2), covered=0.15, leave=0.15, no_mask=0.2, cutout=0.2),
     ),
 )
