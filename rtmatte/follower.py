@@ -16,7 +16,8 @@ import numpy as np
 from rtmatte.contract import SEED, SETTLE, Contract
 from rtmatte.errors import EngineError, InputError
 from rtmatte.frame import Alpha, Frame, Mask, Phase
-from rtmatte.imaging import Fit, Size, dilate_then_erode, resize
+from rtmatte.imaging import Fit, Reduced, Size, dilate_then_erode, resize
+from rtmatte.resampling import limited
 from rtmatte.rows import RECENT, Row
 from rtmatte.targets import Target
 
@@ -36,7 +37,8 @@ class SessionOptions:
     network at most `passes_per_frame` times (None: as often as needed, for files; 1: for live input, the picture
     stays hidden meanwhile). A given mask is dilated, then eroded, by ellipses of so many pixels across. Every
     `write_every`-th frame is stored. After `lost_after` seconds of an empty alpha the target counts as lost
-    (None: never).
+    (None: never). With `internal_size` the network sees frames whose shorter side is reduced to that many pixels, and
+    the alpha is brought back to their size, both as MatAnyone does it; the model has to be one of the reduced size.
     """
 
     warmup: int | None = None
@@ -45,9 +47,11 @@ class SessionOptions:
     erode: int = 0
     write_every: int | None = None
     lost_after: float | None = 2.0
+    internal_size: int | None = None
 
     def __post_init__(self) -> None:
         limits = {"warmup": 0, "passes_per_frame": 1, "dilate": 0, "erode": 0, "write_every": 1, "lost_after": 0}
+        limits["internal_size"] = 1
         for name, least in limits.items():
             value = getattr(self, name)
             if value is not None and not value >= least:
@@ -104,7 +108,7 @@ class Follower:
         self._target = target
         self._options = options
         self._working = contract.size
-        self._fit = Fit.contain((1, 1), self._working)
+        self._fit: Fit | Reduced = Fit.contain((1, 1), self._working)
         warmup = contract.warmup if options.warmup is None else options.warmup
         self._passes = 0
         if contract.takes(SEED):
@@ -144,7 +148,7 @@ class Follower:
             self._fault(error)
             alpha = None
         self._hidden += alpha is None
-        return None if alpha is None else self._fit.crop(alpha)
+        return None if alpha is None else self._fit.restored(alpha)
 
     def _advance(self, frame: Frame, given: Mask | None) -> Calls:
         """Lays out the passes that are due, and then the frame's own call."""
@@ -239,12 +243,24 @@ class Follower:
         """Fits frames of a new size; a picture of another shape has to be seeded again."""
         if size == self._size:
             return
-        before, self._fit, self._size = self._fit, Fit.contain(size, self._working), size
+        before, self._fit, self._size = self._fit, self._fit_for(size), size
         if before.box != self._fit.box and self._trusted is not None:
             stretched = before.crop(self._trusted).copy()
             self._fit.forward(stretched, self._row.mask)
             self._trusted = self._row.mask
             self._let_go(Phase.LOST)
+
+    def _fit_for(self, size: Size) -> Fit | Reduced:
+        shorter = self._options.internal_size
+        if shorter is None:
+            return Fit.contain(size, self._working)
+        (width, height), found = limited(size, shorter), self._working
+        if (width, height) != found:
+            raise InputError(
+                f"expected a model for {width}x{height}, which is {size[0]}x{size[1]} at an internal size of {shorter}, "
+                f"found one for {found[0]}x{found[1]}; export it: python -m export CHECKPOINT --size {width}x{height}"
+            )
+        return Reduced(size, found)
 
     def _phase(self) -> Phase:
         if not self._known:

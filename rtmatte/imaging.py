@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rtmatte.errors import InputError, MaskError, RtmatteError, SinkError, SourceError
 from rtmatte.frame import Mask
+from rtmatte.resampling import resize_linear
 
 Picture = NDArray[Any]
 Size = tuple[int, int]  # (width, height)
@@ -123,6 +124,10 @@ class Fit:
         x, y, width, height = self.box
         return working[y : y + height, x : x + width]
 
+    def restored(self, alpha: Picture) -> Picture:
+        """Returns the part of a working-size alpha that shows the picture, at working size: a view."""
+        return self.crop(alpha)
+
     def forward(self, pixels: Picture, out: Picture) -> None:
         """Writes `pixels` (H, W) or (H, W, 3), of any size, into the box of `out` and black around it.
 
@@ -137,6 +142,32 @@ class Fit:
         if inside.shape != out.shape:
             for bar in (out[:y], out[y + height :], out[:, :x], out[:, x + width :]):
                 bar.fill(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """A picture of `source` (width, height) as a whole in a working frame of `target`, as MatAnyone's
+    `max_internal_size` has it: between its two nearest pixels each way, there and back."""
+
+    source: Size
+    target: Size
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """The picture's (x, y, width, height) in the working frame: all of it."""
+        return 0, 0, *self.target
+
+    def crop(self, working: Picture) -> Picture:
+        """Returns the working-size array: all of it shows the picture."""
+        return working
+
+    def restored(self, alpha: Picture) -> Picture:
+        """Returns a working-size alpha (H, W) at the picture's size, float32 in new memory."""
+        return resize_linear(alpha, self.source)
+
+    def forward(self, pixels: Picture, out: Picture) -> None:
+        """Writes `pixels` (H, W) or (H, W, 3), of any size, into `out`; bytes are rounded."""
+        _convert(resize_linear(pixels, self.target), out)
 
 
 def _convert(pixels: Picture, out: Picture) -> None:
