@@ -122,9 +122,10 @@ BACKENDS = (
     Backend("tensorrt", ONNX + PLAN, _tensorrt),
     Backend("rtx", ONNX + PLAN, _tensorrt_rtx),
     Backend("cuda", ONNX, _ort_cuda),
+    Backend("cpu", ONNX, _ort_cpu),
+    # Behind ONNX Runtime: in float32 it is no faster, and a malformed graph ends the process instead of an error.
     Backend("openvino", ONNX, _openvino),
     Backend("openvino-bf16", ONNX, _openvino_bf16, exact=False),
-    Backend("cpu", ONNX, _ort_cpu),
     Backend("cuda", CHECKPOINT, _torch_cuda),
     Backend("cpu", CHECKPOINT, _torch_cpu),
 )
