@@ -10,7 +10,16 @@ from pathlib import Path
 
 import psutil
 
-PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "torch", "tensorrt", "tensorrt-rtx-cu13", "openvino")
+PACKAGES = (
+    "numpy",
+    "opencv-python-headless",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "torch",
+    "tensorrt",
+    "tensorrt-rtx-cu13",
+    "openvino",
+)
 
 Facts = dict[str, str | int | float | dict[str, str]]
 

@@ -12,7 +12,7 @@ import argparse
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 from torch import nn
 
@@ -75,7 +75,7 @@ def export_checked(
     they are computed with. Raises ModelError when the graph drifts from PyTorch; the file is left for inspection.
     """
     module, contract = order.open()
-    order = replace(order, variant=contract.variant or None)
+    order = replace(order, variant=cast(Variant | None, contract.variant or None))
     print(f"licence: {contract.licence}")
     half_weights = half_weights and contract.model == "lite" and contract.variant != HALF
     if half_weights:

@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from assertions import BLEED_MOST, BLUR_MEAN
+from tests.assertions import BLEED_MOST, BLUR_MEAN
 from numpy.typing import NDArray
 
 from rtmatte.compose.blur import SLATE, Blur

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from assertions import assert_within_a_level
+from tests.assertions import assert_within_a_level
 from numpy.typing import NDArray
 
 from rtmatte.clock import ManualClock

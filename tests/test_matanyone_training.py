@@ -61,7 +61,7 @@ def test_a_small_step_lowers_the_loss(
     with torch.no_grad():
         for parameter, gradient in zip(parameters, gradients, strict=True):
             if gradient is not None:
-                parameter -= STEP / length * gradient
+                parameter.sub_(STEP / length * gradient)
         after = loss()
 
     assert float(after) < float(before.detach())

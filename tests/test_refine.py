@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from assertions import assert_equal_but_rounding
+from tests.assertions import assert_equal_but_rounding
 from numpy.typing import NDArray
 
 from rtmatte.compose.refine import Refiner
