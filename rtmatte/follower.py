@@ -257,7 +257,7 @@ class Follower:
         (width, height), found = limited(size, shorter), self._working
         if (width, height) != found:
             raise InputError(
-                f"expected a model for {width}x{height}, which is {size[0]}x{size[1]} at an internal size of {shorter}, "
+                f"expected a model for {width}x{height}, a frame of {size[0]}x{size[1]} with internal size {shorter}, "
                 f"found one for {found[0]}x{found[1]}; export it: python -m export CHECKPOINT --size {width}x{height}"
             )
         return Reduced(size, found)

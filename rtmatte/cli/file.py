@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +18,6 @@ from rtmatte.cli.line import (
     BackgroundOption,
     Device,
     DeviceOption,
-    MaskOption,
     ModelChoice,
     ModelOption,
     OverwriteOption,
@@ -28,12 +29,17 @@ from rtmatte.cli.line import (
 from rtmatte.clock import Clock, MonotonicClock
 from rtmatte.compose.backgrounds import parse_background
 from rtmatte.compose.host import AlphaPicture, ComposeOptions, Compositor, Foreground, open_compositor
+from rtmatte.contract import SEED
 from rtmatte.errors import ExitCode
+from rtmatte.frame import Mask
+from rtmatte.imaging import Size, dilate_then_erode, load_mask
 from rtmatte.pipeline import Counts, run_inline
+from rtmatte.resampling import limited, shrink_nearest
 from rtmatte.session import Session, SessionOptions, Status
 from rtmatte.sinks import Sink, open_sink
 from rtmatte.sources import Source, open_source
 from rtmatte.sources.shrunk import ShrunkSource
+from rtmatte.targets.mask import MaskTarget
 
 
 class Write(StrEnum):
@@ -53,7 +59,13 @@ def file(
         Write.COMPOSITE
     ),
     background: BackgroundOption = "blur",
-    mask: MaskOption = None,
+    mask: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A picture of the first frame, white where the person is; repeat it for several people. Without it "
+            "one is looked for."
+        ),
+    ] = None,
     model: ModelOption = DEFAULT_MODEL,
     device: DeviceOption = Device.AUTO,
     trust: TrustOption = False,
@@ -65,25 +77,47 @@ def file(
     max_size: Annotated[
         int | None, typer.Option(min=1, help="Reduce pictures whose shorter side is longer than this, in pixels.")
     ] = None,
+    internal_size: Annotated[
+        int | None, typer.Option(min=1, help="Reduce them so for the network only, and bring the alpha back.")
+    ] = None,
     fps: Annotated[float, typer.Option(min=1, max=1000, help="Frames a second of a folder of pictures.")] = 30.0,
     overwrite: OverwriteOption = False,
 ) -> ExitCode:
-    """Cut the person out of a video, or of a folder of pictures."""
+    """Cut people out of a video, or of a folder of pictures."""
     check_output(output, overwrite=overwrite)
     clock = MonotonicClock()
     with ExitStack() as stack:
         opened = stack.enter_context(open_source(source, clock, fps=fps))
         frames = opened if max_size is None else ShrunkSource(opened, max_size)
-        engine = stack.enter_context(closing(ModelChoice(model, device, trust).open(frames.size)))
-        target = open_target(mask, engine, frames.size, stack)
-        session = Session(engine, target, clock, SessionOptions(warmup=warmup, dilate=dilate, erode=erode))
+        options = SessionOptions(warmup=warmup, dilate=dilate, erode=erode, internal_size=internal_size)
+        masks, options = _first_masks(mask or (), opened.size, frames.size, options)
+        working = limited(frames.size, internal_size or -1)
+        engine = stack.enter_context(closing(ModelChoice(model, device, trust).open(working)))
+        if masks and engine.contract.takes(SEED):
+            session = Session(engine, [MaskTarget(each) for each in masks], clock, options)
+        else:
+            session = Session(engine, open_target(None, engine, frames.size, stack), clock, options)
         compositor = _open_compositor(write, background, clock)
         sink = stack.enter_context(
             open_sink(output, size=frames.size, fps=frames.fps, audio_from=_with_sound(source), inputs=[Path(source)])
         )
         counts = _convert(frames, session, compositor, sink, output)
     say(f"{output}: {counts.sent} frames, {engine.contract.model} on {engine.backend}")
-    return _verdict(session.status, corrupt=getattr(opened, "corrupt", 0))
+    return _verdict(session.statuses, corrupt=getattr(opened, "corrupt", 0))
+
+
+def _first_masks(
+    paths: Sequence[Path], full: Size, size: Size, options: SessionOptions
+) -> tuple[list[Mask], SessionOptions]:
+    """Returns the masks as a session of frames of `size` is to get them, and with which options.
+
+    Where pictures are reduced from `full`, masks of that size are grown and shrunk before it, as MatAnyone does it.
+    """
+    masks = [load_mask(path) for path in paths]
+    if full == size or not masks or any(mask.size != full for mask in masks):
+        return masks, options
+    treated = [dilate_then_erode(mask, dilate=options.dilate, erode=options.erode) for mask in masks]
+    return [Mask(shrink_nearest(mask.values, size)) for mask in treated], replace(options, dilate=0, erode=0)
 
 
 def _with_sound(source: str) -> Path | None:
@@ -126,15 +160,17 @@ def _convert(source: Source, session: Session, compositor: Compositor, sink: Sin
                 warn(sentence)
 
 
-def _verdict(status: Status, *, corrupt: int) -> ExitCode:
+def _verdict(statuses: Sequence[Status], *, corrupt: int) -> ExitCode:
     """Returns the exit code, and says what is wrong with an output that is whole."""
     failures = []
-    if status.hidden == status.frames:
-        failures.append("nobody was found in any frame, so nobody is shown; say who with --mask")
-    elif status.hidden:
-        warn(f"{status.hidden} of {status.frames} frames have no trustworthy matte, so nobody is shown in them")
-    if status.faults:
-        failures.append(f"the network failed {status.faults} times, the last time: {status.last_error}")
+    for number, status in enumerate(statuses, 1):
+        who = "nobody is" if len(statuses) == 1 else f"person {number} is not"
+        if status.hidden == status.frames:
+            failures.append(f"nobody was found in any frame, so {who} shown; say who with --mask")
+        elif status.hidden:
+            warn(f"{status.hidden} of {status.frames} frames have no trustworthy matte, so {who} shown in them")
+        if status.faults:
+            failures.append(f"the network failed {status.faults} times, the last time: {status.last_error}")
     if corrupt:
         failures.append(f"{corrupt} damaged pieces of the input were skipped")
     for failure in failures:
