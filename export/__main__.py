@@ -128,12 +128,13 @@ def _with_other_half(order: Order, path: Path) -> SplitEngine:
 
 def _peak_memory() -> str:
     """Returns what this process took at most, as a part of a sentence; nothing where the system does not say."""
-    if sys.platform == "win32":
-        return ""
-    from resource import RUSAGE_SELF, getrusage
+    text = ""
+    if sys.platform != "win32":
+        from resource import RUSAGE_SELF, getrusage
 
-    unit = 1 if sys.platform == "darwin" else 1024
-    return f"; the export took {getrusage(RUSAGE_SELF).ru_maxrss * unit / 1e9:.1f} GB of memory"
+        unit = 1 if sys.platform == "darwin" else 1024
+        text = f"; the export took {getrusage(RUSAGE_SELF).ru_maxrss * unit / 1e9:.1f} GB of memory"
+    return text
 
 
 def main() -> int:

@@ -7,12 +7,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from tests.assertions import BLEED_MOST, BLUR_MEAN
 from numpy.typing import NDArray
 
 from rtmatte.compose.blur import SLATE, Blur
 from rtmatte.frame import Alpha
 from rtmatte.imaging import Size
+from tests.assertions import BLEED_MOST, BLUR_MEAN
 
 SIZE: Size = (640, 360)
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.assertions import assert_within_a_level
 from numpy.typing import NDArray
 
 from rtmatte.clock import ManualClock
@@ -28,6 +27,7 @@ from rtmatte.compose.host import (
 from rtmatte.errors import InputError
 from rtmatte.frame import Alpha, Frame, Matte, Phase
 from rtmatte.imaging import Size, resize
+from tests.assertions import assert_within_a_level
 
 SIZE: Size = (160, 90)
 ROOM = (250, 0, 250)  # a colour that nothing else has

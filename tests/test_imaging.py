@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -115,8 +116,8 @@ def test_resizing_to_the_same_size_copies() -> None:
 @given(source=SIZES, target=SIZES, kind=st.sampled_from([np.uint8, np.float32]))
 @settings(max_examples=60, deadline=None)
 def test_resizing_writes_into_the_memory_given(source: tuple[int, int], target: tuple[int, int], kind: type) -> None:
-    pixels = np.full((source[1], source[0], 3), 77).astype(kind)
-    out = np.zeros((target[1], target[0], 3)).astype(kind)
+    pixels: NDArray[Any] = np.full((source[1], source[0], 3), 77).astype(kind)
+    out: NDArray[Any] = np.zeros((target[1], target[0], 3)).astype(kind)
 
     answer = resize(pixels, target, out)
 

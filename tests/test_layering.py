@@ -38,9 +38,10 @@ SEES: dict[str, frozenset[str]] = {
     "step": BASE,
     "cuda": BASE,
     "plan": BASE | {"cuda"},
+    "resident": BASE | {"step", "cuda", "plan"},
     "network": BASE,
     "models": BASE,
-    "backends": BASE | {"step", "network", "cuda", "plan"},
+    "backends": BASE | {"step", "network", "cuda", "plan", "resident"},
     "engine": BASE | {"step", "backends", "models"},
     # meaning: an engine is its protocol
     "targets": BASE | {"step"},

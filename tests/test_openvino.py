@@ -122,9 +122,7 @@ def test_failing_step_is_an_engine_error_and_a_new_state_goes_on(contract: Contr
     state = engine.new_state()
     state._buffers.request = BrokenRequest()
 
-    with pytest.raises(
-        EngineError, match=r"failed in a step \(out of memory\); start the stream over"
-    ):
+    with pytest.raises(EngineError, match=r"failed in a step \(out of memory\); start the stream over"):
         engine.step(frame, mask, gates_of(contract, "seed"), state)
     alpha, _ = engine.step(frame, mask, gates_of(contract, "seed"), engine.new_state())
     np.testing.assert_array_equal(alpha, mask)

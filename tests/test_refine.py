@@ -7,12 +7,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from tests.assertions import assert_equal_but_rounding
 from numpy.typing import NDArray
 
 from rtmatte.compose.refine import Refiner
 from rtmatte.frame import Alpha, Frame, Matte, Phase
 from rtmatte.imaging import Size, resize
+from tests.assertions import assert_equal_but_rounding
 
 FRAME: Size = (640, 360)
 WORKING: Size = (256, 144)
