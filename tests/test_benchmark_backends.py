@@ -1,0 +1,68 @@
+"""The comparison of backends: what is timed, in which order, and the report others rely on."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import backends
+from benchmarks.backends import BURN_IN, REFERENCE, Stream, measure
+from export.to_onnx import export_step
+from rtmatte.backends.fake import FakeEngine
+from rtmatte.errors import InputError
+from rtmatte.network.checkpoint import open_step
+from rtmatte.network.lite import Lite
+
+pytest.importorskip("openvino", reason="OpenVINO is not installed; pip install 'rtmatte[openvino]'")
+
+
+def test_only_ordinary_steps_with_their_stores_are_timed_and_every_backend_takes_as_many() -> None:
+    engines = {name: FakeEngine(64, 48) for name in ("first", "second", "third")}
+
+    timings = measure({name: Stream(engine) for name, engine in engines.items()}, 8)
+
+    assert [timing.name for timing in timings] == list(engines)
+    for timing, engine in zip(timings, engines.values(), strict=True):
+        assert len(timing.seconds) == 8
+        kinds = [call[0] for call in engine.calls]
+        assert kinds[:2] == ["seed", "settle"]
+        assert len(kinds) == 2 + BURN_IN + 8
+        assert sum(kind.startswith("write") for kind in kinds) == (BURN_IN + 8) // engine.contract.write_every
+
+
+def test_the_report_compares_every_backend_with_pytorch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["backends"])
+    torch.manual_seed(5)
+    net = Lite()
+    checkpoint, graph, out = tmp_path / "lite.pt", tmp_path / "lite.onnx", tmp_path / "backends.json"
+    torch.save({"widths": net.widths.to_dict(), "net": net.state_dict()}, checkpoint)
+    step, contract = open_step(checkpoint, width=64, height=48)
+    export_step(step, contract, graph, half_weights=False)
+
+    backends.main(checkpoint, graph, int8=graph, rounds=2, json=out)
+
+    report = json.loads(out.read_text())
+    assert (report["model"], report["size"], report["threads"], report["rounds"]) == ("lite", "64x48", 1, 2)
+    assert len(report["files"]["lite.pt"]) == len(report["files"]["lite.onnx"]) == 64
+    rows = report["backends"]
+    assert next(iter(rows)) == REFERENCE
+    assert len(rows) == 7
+    for row in rows.values():
+        expected = rows[REFERENCE]["cpu_ms"]["min"] / row["cpu_ms"]["min"]
+        assert row["times_as_fast"]["min"] == pytest.approx(expected, abs=0.01)
+
+
+def test_an_int8_graph_of_another_size_is_refused(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    net = Lite()
+    checkpoint = tmp_path / "lite.pt"
+    torch.save({"widths": net.widths.to_dict(), "net": net.state_dict()}, checkpoint)
+    paths = []
+    for width in (64, 80):
+        step, contract = open_step(checkpoint, width=width, height=48)
+        paths.append(tmp_path / f"{width}.onnx")
+        export_step(step, contract, paths[-1], half_weights=False)
+
+    with pytest.raises(InputError, match="the int8 graph of"):
+        backends.open_all(checkpoint, paths[0], paths[1])
