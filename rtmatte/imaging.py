@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtmatte.errors import InputError, MaskError, RtmatteError, SinkError, SourceError
-from rtmatte.frame import Mask
+from rtmatte.frame import Alpha, Mask
 from rtmatte.resampling import resize_linear
 
 Picture = NDArray[Any]
@@ -174,6 +174,15 @@ def _convert(pixels: Picture, out: Picture) -> None:
     if out.dtype == np.uint8:
         pixels = np.clip(np.rint(pixels), 0, 255)
     np.copyto(out, pixels, casting="unsafe")
+
+
+def largest_part(alpha: Alpha, *, trace: float = 0.1) -> Alpha:
+    """Returns `alpha` (H, W) with only the largest connected part of what is above `trace`, zero elsewhere."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(_binary(alpha > trace), connectivity=4)
+    if count < 2:
+        return np.zeros_like(alpha)
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    return np.where(labels == largest, alpha, np.float32(0))
 
 
 def dilate_then_erode(mask: Mask, *, dilate: int, erode: int) -> Mask:

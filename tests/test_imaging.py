@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rtmatte.errors import InputError, MaskError, SinkError, SourceError
 from rtmatte.frame import Mask
-from rtmatte.imaging import Fit, dilate_then_erode, load_image, load_mask, resize, save_png
+from rtmatte.imaging import Fit, dilate_then_erode, largest_part, load_image, load_mask, resize, save_png
 
 SIZES = st.tuples(st.integers(1, 90), st.integers(1, 90))
 
@@ -234,3 +234,15 @@ def test_an_even_ellipse_is_off_centre_like_the_reference() -> None:
 
     rows = np.flatnonzero(grown.any(axis=1))
     assert (rows[0], rows[-1]) == (3, 6)
+
+
+def test_only_the_largest_part_of_an_alpha_is_kept() -> None:
+    alpha = np.zeros((20, 30), np.float32)
+    alpha[2:18, 2:12] = 0.9
+    alpha[4:8, 20:26] = 1.0
+
+    kept = largest_part(alpha)
+
+    np.testing.assert_array_equal(kept[:, :15], alpha[:, :15])
+    assert not kept[:, 15:].any()
+    assert not largest_part(np.zeros((4, 5), np.float32)).any()

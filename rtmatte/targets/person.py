@@ -7,7 +7,7 @@ import numpy as np
 from rtmatte.contract import FRAME, MASK, Gates
 from rtmatte.errors import ContractError
 from rtmatte.frame import Alpha, Frame, Mask
-from rtmatte.imaging import Fit, resize
+from rtmatte.imaging import Fit, largest_part, resize
 from rtmatte.step import Engine, State
 
 SMALLEST, LARGEST = 0.01, 0.95  # of the picture; beyond these it is nobody, or a network that took everything
@@ -40,7 +40,7 @@ class PersonTarget:
         """
         fit = Fit.contain(frame.size, self._engine.contract.size)
         fit.forward(frame.pixels, self._frame[0])
-        found = fit.crop(self._look())
+        found = largest_part(fit.crop(self._look()), trace=TRACE)  # one person: no face on a screen or a poster beside
         return Mask(resize(found, frame.size)) if _is_somebody(found) else None
 
     def _look(self) -> Alpha:
