@@ -138,7 +138,7 @@ def test_half_precision_is_in_the_weights_and_the_contract(graph: Graphs, parity
     path = graph(replace(parity, variant="fast-fp16"))
     contract, model = read_contract(path), onnx.load(path)
 
-    large = [tensor for tensor in model.graph.initializer if np.prod(tensor.dims) > 1_200_000]
+    large = [tensor for tensor in model.graph.initializer if np.prod(tensor.dims) > 500_000]
 
     assert {spec.name: spec.dtype for spec in contract.outputs} == {"alpha": "uint8"}
     assert {spec.dtype for spec in contract.states if "object_memory" in spec.name} == {"float32"}

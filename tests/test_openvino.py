@@ -62,10 +62,10 @@ def test_states_and_alphas_are_the_engines_own_memory(contract: Contract, toy: P
         np.testing.assert_array_equal(stream.request.get_tensor(name).data, first[name].data)
 
 
-def test_auto_prefers_it_to_onnx_runtime_in_float32_and_never_takes_bfloat16(toy: Path) -> None:
+def test_auto_takes_it_in_float32_where_onnx_runtime_is_missing_and_never_in_bfloat16(toy: Path) -> None:
     names = [backend.name for backend in candidates(toy)]
 
-    assert names.index("cuda") < names.index("openvino") < names.index("cpu")
+    assert names.index("cuda") < names.index("cpu") < names.index("openvino")
     assert "openvino-bf16" not in names
     assert [backend.name for backend in candidates(toy, "openvino-bf16")] == ["openvino-bf16"]
 
