@@ -7,7 +7,7 @@ part of the clips and keeps every size in the mix.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from training.data.clips import ClipOptions
 
@@ -40,6 +40,20 @@ class Phase:
     average_anew: bool = False  # start the average over: it forgets what the phases before it did not know
     data: ClipOptions = field(default_factory=ClipOptions)
 
+
+_FULL_SIZE = Phase(
+    name="full size",
+    steps=2900,
+    sizes=((0.1, SMALL), (0.2, MIDDLE), (0.25, LARGE), (0.45, FULL)),
+    frames=(5, 10),
+    pixels=900_000,
+    rate=(6e-4, 2e-5),
+    bank_only=0.08,
+    edge=4.0,
+    coarse=0.03,
+    freeze_norm=True,
+    data=ClipOptions(second_person=0.3, twins=0.1, gap=(1, 2), covered=0.15, leave=0.15, no_mask=0.2, cutout=0.2),
+)
 
 LITE = (
     Phase(
@@ -79,34 +93,8 @@ LITE = (
         coarse=0.05,
         data=ClipOptions(second_person=0.3, twins=0.1, gap=(1, 3), covered=0.12, leave=0.12, no_mask=0.2, cutout=0.2),
     ),
-    Phase(
-        name="full size",
-        steps=2900,
-        sizes=((0.1, SMALL), (0.2, MIDDLE), (0.25, LARGE), (0.45, FULL)),
-        frames=(5, 10),
-        pixels=900_000,
-        rate=(6e-4, 2e-5),
-        bank_only=0.08,
-        edge=4.0,
-        coarse=0.03,
-        freeze_norm=True,
-        data=ClipOptions(second_person=0.3, twins=0.1, gap=(1, 2), covered=0.15, leave=0.15, no_mask=0.2, cutout=0.2),
-    ),
-    Phase(
-        name="polish",
-        steps=480,
-        sizes=((0.1, SMALL), (0.2, MIDDLE), (0.25, LARGE), (0.45, FULL)),
-        frames=(5, 10),
-        pixels=900_000,
-        rate=(1.5e-4, 1e-5),
-        bank_only=0.08,
-        edge=4.0,
-        coarse=0.03,
-        freeze_norm=True,
-        averaging=0.99,
-        average_anew=True,
-        data=ClipOptions(second_person=0.3, twins=0.1, gap=(1, 2), covered=0.15, leave=0.15, no_mask=0.2, cutout=0.2),
-    ),
+    _FULL_SIZE,
+    replace(_FULL_SIZE, name="polish", steps=480, rate=(1.5e-4, 1e-5), averaging=0.99, average_anew=True),
 )
 
 TINY = (
