@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from rtmatte.network.lite import Widths
+from rtmatte.network.lite import Lite, Widths
 from training.follow_lite import LiteFollower
 from training.iterations import Options, StrategyTrainer
 from training.material import Batch
@@ -58,7 +58,7 @@ def main() -> None:
         "tiny", steps, (32, 48), frames=2, batch=1, rate=3e-3, skip=1, core=True, weighing=Weighing(points=64)
     )
     options = Options(out=out, log_every=10, save_every=0.0)
-    trainer = StrategyTrainer(LiteFollower(NARROW), (stage,), DiscMaterial(), options)
+    trainer = StrategyTrainer(LiteFollower(Lite(NARROW)), (stage,), DiscMaterial(), options)
     trainer.resume()
     trainer.run(lambda step, stage, loss: None)
     dist.destroy_process_group()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rtmatte.network.lite import Widths
+from rtmatte.network.lite import Lite, Widths
 from rtmatte.network.lite_step import LiteStep
 from rtmatte.network.lite_step import contract_of as lite_contract
 from rtmatte.network.matanyone.step import Step
@@ -32,7 +32,7 @@ def matanyone() -> MatAnyoneFollower:
 @pytest.fixture
 def lite() -> LiteFollower:
     torch.manual_seed(3)
-    return LiteFollower(NARROW)
+    return LiteFollower(Lite(NARROW))
 
 
 def clip(frames: int = FRAMES) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rtmatte.errors import ModelError
 from rtmatte.network import lite_step
+from rtmatte.network.lite import Lite
 from tests.discs import NARROW, TINY, DiscMaterial
 from training import passes
 from training.curves import draw_curves
@@ -28,7 +29,7 @@ def trained(folder: Path, *, steps: Stages = (TINY,), seed: int = 0, stop: int |
     """A run to its end or, with `stop`, one that is killed after so many steps and saved nothing since the third."""
     torch.manual_seed(seed)
     options = Options(out=folder, seed=seed, log_every=1)
-    trainer = StrategyTrainer(LiteFollower(NARROW), steps, DiscMaterial(), options)
+    trainer = StrategyTrainer(LiteFollower(Lite(NARROW)), steps, DiscMaterial(), options)
     trainer.resume()
     if stop is None:
         trainer.run(lambda step, stage, loss: None)
@@ -114,7 +115,7 @@ def test_stills_leave_the_change_predictor_as_it_was(tmp_path: Path) -> None:
             return super().masked(stage, number, still=True)
 
     torch.manual_seed(0)
-    follower = LiteFollower(NARROW)
+    follower = LiteFollower(Lite(NARROW))
     before = [parameter.detach().clone() for parameter in follower.change_parameters()]
     steps = (replace(TINY, steps=2, matting="stills"),)
 

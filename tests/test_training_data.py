@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -172,13 +173,32 @@ def test_paths_stay_in_their_bounds_however_long() -> None:
     assert path.abs().max() <= 1
 
 
+def _from_seed(maker: ClipMaker) -> Callable[[ClipOptions, int], Clip]:
+    def make(options: ClipOptions, seed: int) -> Clip:
+        maker.restart(seed)
+        return maker.make(options)
+
+    return make
+
+
+def test_a_pool_that_was_told_what_was_asked_for_gives_what_the_first_one_gives(assets: Assets) -> None:
+    maker = ClipMaker(assets, seed=0)
+    pools = [ReplayPool(_from_seed(maker), dice=Dice(3), size=3, reuse=0.5) for _ in range(2)]
+    for turn in range(6):
+        pools[0].get(SMALL, turn)
+        pools[1].note(SMALL, turn)
+
+    for turn in range(6, 10):
+        assert _same(*(pool.get(SMALL, turn) for pool in pools))
+
+
 def test_the_pool_gives_changed_clips_with_masks_of_their_first_frame(assets: Assets) -> None:
     maker = ClipMaker(assets, seed=14)
-    pool = ReplayPool(maker.make, dice=Dice(15), reuse=1.0)
+    pool = ReplayPool(_from_seed(maker), dice=Dice(15), reuse=1.0)
     options = replace(SMALL, leave=0.5, covered=0.5)
-    first = pool.get(options)
+    first = pool.get(options, 1)
 
-    again = pool.get(options)
+    again = pool.get(options, 2)
 
     assert len(pool) == 1
     assert not torch.equal(again.frames, first.frames)
@@ -190,11 +210,11 @@ def test_the_pool_gives_changed_clips_with_masks_of_their_first_frame(assets: As
 
 def test_the_pool_forgets_the_oldest_and_never_mixes_options(assets: Assets) -> None:
     maker = ClipMaker(assets, seed=16)
-    pool = ReplayPool(maker.make, dice=Dice(17), size=3, reuse=0.5)
+    pool = ReplayPool(_from_seed(maker), dice=Dice(17), size=3, reuse=0.5)
 
     for turn in range(12):
         options = SMALL if turn % 2 else replace(SMALL, height=32)
-        assert pool.get(options).frames.shape[-2] == options.height
+        assert pool.get(options, turn).frames.shape[-2] == options.height
         assert len(pool) <= 3
 
 

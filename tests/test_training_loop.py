@@ -12,6 +12,8 @@ from rtmatte.network import lite_step
 from rtmatte.network.lite import Lite, Widths
 from training.curves import draw_curves
 from training.data.clips import Clip, ClipOptions
+from training.data.dice import Dice
+from training.data.pool import ReplayPool
 from training.loop import AVERAGED, CHECKPOINT, LOG, Options, Trainer
 from training.recipes import RECIPES, Phase
 from training.unroll import draw_plan, unroll
@@ -28,13 +30,13 @@ PHASE = Phase(
 )
 
 
-def bright_squares(options: ClipOptions) -> Clip:
-    """A bright square that moves to the right over a dark wall."""
+def bright_squares(options: ClipOptions, seed: int = 0) -> Clip:
+    """A bright square that moves to the right over a wall whose grey is the clip's own."""
     shape = (options.batch, options.frames, 1, options.height, options.width)
     alpha = torch.zeros(shape)
     for t in range(options.frames):
         alpha[:, t, :, 8:, 8 + 2 * t : 24 + 2 * t] = 1
-    frames = 0.2 + 0.6 * alpha.expand(-1, -1, 3, -1, -1)
+    frames = 0.1 + 0.02 * (seed % 8) + 0.6 * alpha.expand(-1, -1, 3, -1, -1)
     seen = torch.ones(shape[:2], dtype=torch.bool)
     return Clip(frames, alpha, alpha[:, 0], seen[:, 0], seen)
 
@@ -72,7 +74,41 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> Non
     assert second.resume()
     assert second.step_number == 10
     second.run(bright_squares, silent)
-    assert losses(parts) == pytest.approx(losses(whole), rel=1e-5)
+    assert losses(parts) == losses(whole)
+
+
+def test_a_run_killed_between_checkpoints_does_its_steps_again_pool_and_all(tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+    a_trainer(whole, 20).run(a_pool().get, silent)
+    first = a_trainer(parts, 20)
+    with pytest.raises(_PulledPlug):
+        first.run(a_pool().get, _save_at_and_pull_plug_at(first, 10, 15))
+    second, pool = a_trainer(parts, 20), a_pool()
+    assert second.resume()
+    for options, seed in second.past():
+        pool.note(options, seed)
+
+    second.run(pool.get, silent)
+
+    assert losses(parts) == losses(whole)
+
+
+def a_pool() -> ReplayPool:
+    return ReplayPool(bright_squares, dice=Dice(0), size=4, reuse=0.6)
+
+
+def _save_at_and_pull_plug_at(
+    trainer: Trainer, saved: int, pulled: int
+) -> Callable[[int, str, dict[str, float]], None]:
+    def progress(number: int, phase: str, means: dict[str, float]) -> None:
+        if number == saved:
+            trainer.save()
+        if number == pulled:
+            raise _PulledPlug
+
+    return progress
 
 
 class _PulledPlug(Exception):
@@ -94,6 +130,19 @@ def test_checkpoints_open_as_networks_and_leave_no_half_file(tmp_path: Path) -> 
     assert lite_step.load(tmp_path / AVERAGED).widths == NARROW
 
 
+def test_a_run_starts_from_the_weights_of_another(tmp_path: Path) -> None:
+    first, out = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    out.mkdir()
+    a_trainer(first).run(bright_squares, silent)
+    second = a_trainer(out, 5)
+
+    second.start_from(first / AVERAGED)
+    second.run(bright_squares, silent)
+
+    assert losses(out)[0] < losses(first)[0] / 2
+
+
 def test_an_empty_folder_is_a_new_start(tmp_path: Path) -> None:
     assert not a_trainer(tmp_path).resume()
 
@@ -108,7 +157,7 @@ def test_every_recipe_draws_clips_that_fit_its_budget(tmp_path: Path) -> None:
     for phases in RECIPES.values():
         trainer = Trainer(phases, Options(out=tmp_path), NARROW)
         for phase in phases:
-            drawn = [trainer.draw_options(phase) for _ in range(50)]
+            drawn = [trainer.draw_options(phase, trainer.shared) for _ in range(50)]
             assert all(phase.frames[0] <= o.frames <= phase.frames[1] for o in drawn)
             assert all(o.height % 16 == 0 == o.width % 16 for o in drawn)
             assert len({(o.height, o.width) for o in drawn}) > 1 or len(phase.sizes[0][1]) == 1

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rtmatte.network.lite import Widths
 from training.curves import draw_curves
 from training.data.assets import load_assets
-from training.data.clips import ClipMaker
+from training.data.clips import Clip, ClipMaker, ClipOptions
 from training.data.dice import Dice
 from training.data.pool import ReplayPool
 from training.loop import LOG, Options, Trainer
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, required=True, help="folder with traindata/ and webcam/")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, log and curves")
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="lite")
+    parser.add_argument("--weights", type=Path, help="averaged weights to start from (default: untrained)")
     parser.add_argument(
         "--minutes", type=float, default=float("inf"), help="stop after so many minutes (default: never)"
     )
@@ -46,18 +47,26 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     if "RANK" in os.environ:
         dist.init_process_group("nccl" if given.device == "cuda" else "gloo", timeout=timedelta(minutes=10))
-    rank = dist.get_rank() if dist.is_initialized() else 0
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     given.out.mkdir(parents=True, exist_ok=True)
 
     options = Options(out=given.out, seed=given.seed, device=given.device)
     phases = RECIPES[given.recipe]
     trainer = Trainer(phases, options, Widths())
+    if given.weights:
+        trainer.start_from(given.weights)
     resumed = trainer.resume()
     total = sum(phase.steps for phase in phases)
-    seed = given.seed + trainer.step_number * 1000
-    maker = ClipMaker(load_assets(given.shared, "train", given.device), seed + rank, given.device)
+    maker = ClipMaker(load_assets(given.shared, "train", given.device), given.seed, given.device)
+
+    def make(options: ClipOptions, seed: int) -> Clip:
+        maker.restart(2 * (seed * world + rank))  # dice take two seeds: one for numbers, one for grain
+        return maker.make(options)
+
     # The same dice in every process: all replay or all make in a step, and none waits for another.
-    pool = ReplayPool(maker.make, dice=Dice(seed, given.device), size=POOL, reuse=REUSE)
+    pool = ReplayPool(make, dice=Dice(given.seed, given.device), size=POOL, reuse=REUSE)
+    for options_then, seed in trainer.past():
+        pool.note(options_then, seed)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -10,19 +10,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rtmatte.errors import ModelError
-from rtmatte.network.lite import Bank, Decoded, Features, Last, Lite, Widths
+from rtmatte.network import lite_step
+from rtmatte.network.lite import Bank, Decoded, Features, Last, Lite
 from training.follow import Answers, Course, Head
 
 Entry = tuple[Tensor, Tensor]  # key and value of one frame as tokens [B,P,C]
 
 
 class LiteFollower(nn.Module):
-    """Runs lite as `Follower` describes; `widths` is kept in checkpoints. It has no deep updates."""
+    """Runs lite as `Follower` describes; its widths are kept in checkpoints. It has no deep updates."""
 
-    def __init__(self, widths: Widths | None = None) -> None:
+    def __init__(self, net: Lite) -> None:
         super().__init__()
-        self.net = Lite(widths)
+        self.net = net
 
     def packed(self, weights: dict[str, Tensor]) -> dict[str, Any]:
         return {"widths": self.net.widths.to_dict(), "net": weights}
@@ -57,15 +57,7 @@ class LiteFollower(nn.Module):
 
 def open_lite(start: Path | None) -> LiteFollower:
     """Returns lite with the weights of the checkpoint `start`, or untrained; ModelError when it is no such file."""
-    if start is None:
-        return LiteFollower()
-    try:
-        saved = torch.load(start, map_location="cpu", weights_only=True)
-        follower = LiteFollower(Widths.from_dict(saved["widths"]))
-        follower.net.load_state_dict(saved["net"])
-    except Exception as error:  # whatever a file of something else makes of it
-        raise ModelError(f"expected a checkpoint of lite at {start}, found none ({error})") from error
-    return follower
+    return LiteFollower(lite_step.read(start) if start else Lite())
 
 
 def _seeded(net: Lite, features: Features, mask: Tensor) -> Last:

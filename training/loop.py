@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from rtmatte.network import lite_step
 from rtmatte.network.lite import Lite, Widths
 from training import losses
 from training.data.clips import Clip, ClipOptions
@@ -27,6 +29,7 @@ from training.unroll import Plan, Unrolled, draw_plan, unroll
 CHECKPOINT = "last.pt"
 AVERAGED = "averaged.pt"
 LOG = "log.jsonl"
+LARGEST_STEP = 1_000_000_000  # seeds of one run, so that another run's are others
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +101,11 @@ class Trainer:
 
     def run(
         self,
-        make: Callable[[ClipOptions], Clip],
+        make: Callable[[ClipOptions, int], Clip],
         progress: Callable[[int, str, dict[str, float]], None],
         until: float = math.inf,
     ) -> None:
-        """Trains on what `make` makes, to the end of the recipe or until `until` on the monotonic clock.
+        """Trains on what `make(options, seed)` makes, to the end or until `until` on the monotonic clock.
 
         Saves on a timer and at the end; `progress` gets (step, phase, mean parts of the loss).
         """
@@ -118,24 +121,32 @@ class Trainer:
                 sums.clear()
                 self._log(phase.name, means)
                 progress(self.step_number, phase.name, means)
-            now = time.monotonic()
-            stop = self._agree(now >= until)
-            if stop or self._agree(now - saved_at >= self.options.save_every):
-                self.save()
-                saved_at = time.monotonic()
-            if stop:
-                return
+                now = time.monotonic()  # only between two lines of the log, so that no line is of half its steps
+                stop = self._agree(now >= until)
+                if stop or self._agree(now - saved_at >= self.options.save_every):
+                    self.save()
+                    saved_at = time.monotonic()
+                if stop:
+                    return
         self.save()
 
     def _agree(self, wish: bool) -> bool:
-        """Whether process 0 wishes it; asked every 10th step only, since it costs a round trip."""
+        """Whether process 0 wishes it."""
         if self.world == 1:
             return wish
-        if self.step_number % 10:
-            return False
         flag = torch.tensor([float(wish)])
         dist.broadcast(flag, 0)
         return bool(flag.item())
+
+    def past(self) -> Iterator[tuple[ClipOptions, int]]:
+        """Yields what every step so far asked `make` for, in order: a resumed run has to tell its pool."""
+        drawn = torch.Generator().manual_seed(self.options.seed)
+        each = (phase for phase in self.phases for _ in range(phase.steps))
+        for step, phase in enumerate(islice(each, self.step_number)):
+            yield self.draw_options(phase, drawn), self._seed(step)
+
+    def _seed(self, step: int) -> int:
+        return self.options.seed * LARGEST_STEP + step
 
     def _remaining(self) -> Iterator[tuple[Phase, float]]:
         start = 0
@@ -144,7 +155,7 @@ class Trainer:
                 yield phase, step / phase.steps
             start += phase.steps
 
-    def _step(self, make: Callable[[ClipOptions], Clip], phase: Phase, fraction: float) -> dict[str, Tensor]:
+    def _step(self, make: Callable[[ClipOptions, int], Clip], phase: Phase, fraction: float) -> dict[str, Tensor]:
         self.net.train()
         if phase.average_anew and fraction == 0:
             self.averaged.load_state_dict(self.net.state_dict())
@@ -157,8 +168,8 @@ class Trainer:
         warm = min(1.0, (self.step_number + 1) / 100)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * warm
-        options = self.draw_options(phase)
-        clip = make(options)
+        options = self.draw_options(phase, self.shared)
+        clip = make(options, self._seed(self.step_number))
         plan = draw_plan(
             options.batch,
             options.frames,
@@ -177,18 +188,19 @@ class Trainer:
             self._average(phase.averaging)
         return {name: part.detach() for name, part in parts.items()}
 
-    def draw_options(self, phase: Phase) -> ClipOptions:
-        """Returns what the next step of `phase` asks for: a size, a clip length, and the batch that fits its budget."""
+    def draw_options(self, phase: Phase, generator: torch.Generator) -> ClipOptions:
+        """Returns what a step of `phase` asks for: a size, a clip length, and the batch that fits its budget."""
+
+        def number(low: int, high: int) -> int:
+            return int(torch.randint(low, high + 1, (), generator=generator))
+
         shares = torch.tensor([share for share, _ in phase.sizes])
-        sizes = phase.sizes[int(torch.multinomial(shares, 1, generator=self.shared))][1]
-        height, width = sizes[self._number(0, len(sizes) - 1)]
+        sizes = phase.sizes[int(torch.multinomial(shares, 1, generator=generator))][1]
+        height, width = sizes[number(0, len(sizes) - 1)]
         low, high = phase.frames
         fits = max(1, phase.pixels // (height * width))  # frames of this size in one step
-        frames = min(self._number(low, high), max(low, fits))
+        frames = min(number(low, high), max(low, fits))
         return replace(phase.data, height=height, width=width, frames=frames, batch=max(1, fits // frames))
-
-    def _number(self, low: int, high: int) -> int:
-        return int(torch.randint(low, high + 1, (), generator=self.shared))
 
     @torch.no_grad()
     def _average(self, decay: float) -> None:
@@ -222,8 +234,17 @@ class Trainer:
         write_then_rename(whole, out / CHECKPOINT)
         write_then_rename({"widths": widths, "net": self.averaged.state_dict()}, out / AVERAGED)
 
+    def start_from(self, weights: Path) -> None:
+        """Takes the weights of an earlier run, and nothing else of it; a checkpoint to resume takes precedence."""
+        saved = lite_step.read(weights).state_dict()
+        self.net.load_state_dict(saved)
+        self.averaged.load_state_dict(saved)
+
     def resume(self) -> bool:
-        """Goes on from the checkpoint in the output folder; False when there is none."""
+        """Goes on from the checkpoint in the output folder; False when there is none.
+
+        Lines of the log past the checkpoint are taken off: those steps come again.
+        """
         path = self.options.out / CHECKPOINT
         if not path.exists():
             return False
@@ -237,6 +258,10 @@ class Trainer:
             self.shared.set_state(mine["shared"].cpu())
             self.generator.set_state(mine["plan"].cpu())
             torch.set_rng_state(mine["torch"].cpu())
+        log = self.options.out / LOG
+        if self.rank == 0 and log.exists():
+            lines = log.read_text().splitlines(keepends=True)
+            log.write_text("".join(line for line in lines if json.loads(line)["step"] <= self.step_number))
         return True
 
     def _log(self, phase: str, means: dict[str, float]) -> None:

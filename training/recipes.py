@@ -97,6 +97,19 @@ LITE = (
     replace(_FULL_SIZE, name="polish", steps=480, rate=(1.5e-4, 1e-5), averaging=0.99, average_anew=True),
 )
 
+# Started from the weights of "lite": full size again, half of it in the shape that has the most rows.
+FURTHER = (
+    replace(
+        _FULL_SIZE,
+        name="further",
+        steps=3600,
+        sizes=((0.08, SMALL), (0.15, MIDDLE), (0.22, LARGE), (0.55, (*FULL, FULL[1]))),
+        rate=(7e-4, 3e-5),
+        data=replace(_FULL_SIZE.data, twins=0.12),
+    ),
+    replace(_FULL_SIZE, name="polish", steps=500, rate=(1.2e-4, 1e-5), averaging=0.99, average_anew=True),
+)
+
 TINY = (
     Phase(
         name="tiny",
@@ -109,4 +122,4 @@ TINY = (
     ),
 )
 
-RECIPES: dict[str, tuple[Phase, ...]] = {"lite": LITE, "tiny": TINY}
+RECIPES: dict[str, tuple[Phase, ...]] = {"lite": LITE, "further": FURTHER, "tiny": TINY}

@@ -62,7 +62,7 @@ def _train(given: argparse.Namespace) -> None:
     given.out.mkdir(parents=True, exist_ok=True)
 
     torch.manual_seed(given.seed)
-    follower = FOLLOWERS[given.network](given.start)
+    follower = FOLLOWERS[given.network](given.weights)
     mixed = given.network == "lite"
     options = Options(given.out, given.seed, given.save_every, device=given.device, mixed=mixed)
     trainer = StrategyTrainer(follower, stages(given.strategy, given.scale), _material(given), options)
@@ -86,7 +86,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--shared", type=Path, required=True, help="folder with traindata/ and webcam/")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, log and curves")
     parser.add_argument("--network", choices=sorted(FOLLOWERS), default="lite")
-    parser.add_argument("--start", type=Path, help="a checkpoint of that network to start from (default: untrained)")
+    parser.add_argument("--weights", type=Path, help="a checkpoint of that network to start from (default: untrained)")
     parser.add_argument("--strategy", choices=list(STRATEGIES), default="full")
     parser.add_argument("--scale", choices=get_args(Scale), default="small")
     parser.add_argument("--mattes", action="append", default=[], metavar="SET=PATH", help=f"of {', '.join(DATA_SETS)}")

@@ -113,7 +113,12 @@ class LiteStep(nn.Module):
 
 
 def load(path: Path) -> Lite:
-    """Returns the network of a checkpoint made by `training`, folded and in inference mode.
+    """Returns the network of a checkpoint made by `training`, folded and in inference mode; errors as `read`."""
+    return fold(read(path).eval())
+
+
+def read(path: Path) -> Lite:
+    """Returns the network of a checkpoint made by `training` as it was trained, its norms unfolded.
 
     Raises ModelError for a file that is missing, damaged, or not a checkpoint of lite.
     """
@@ -125,7 +130,7 @@ def load(path: Path) -> Lite:
         raise ModelError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
     except Exception as error:
         raise ModelError(f"{path} is not a checkpoint of lite ({error}); make one with `python -m training`") from error
-    return fold(net.eval())
+    return net
 
 
 def in_half(step: LiteStep) -> None:

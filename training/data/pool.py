@@ -1,4 +1,8 @@
-"""A replay pool: most steps get an earlier clip, flipped, reversed, recoloured and noisy again."""
+"""A replay pool: most steps get an earlier clip, flipped, reversed, recoloured and noisy again.
+
+Everything is a function of the seeds that are asked for, so a resumed run tells the pool what it had been asked for,
+and clips are made again when they are needed.
+"""
 
 from __future__ import annotations
 
@@ -24,32 +28,53 @@ class _Kept:
     visible: Tensor
 
 
-class ReplayPool:
-    """Gives clips like `make` does, reusing one of the last `size` of the same options with probability `reuse`."""
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """A clip by its seed, and the clip itself once it has been made."""
 
-    def __init__(self, make: Callable[[ClipOptions], Clip], *, dice: Dice, size: int = 100, reuse: float = 0.6) -> None:
+    seed: int
+    kept: _Kept | None = None
+
+
+class ReplayPool:
+    """Gives clips like `make` does, reusing one of the last `size` of the same options with probability `reuse`.
+
+    `make(options, seed)` is to give the same clip whenever it is asked.
+    """
+
+    def __init__(
+        self, make: Callable[[ClipOptions, int], Clip], *, dice: Dice, size: int = 100, reuse: float = 0.6
+    ) -> None:
         self._make = make
         self._dice = dice
         self._size = size
         self._reuse = reuse
-        self._kept: defaultdict[ClipOptions, deque[_Kept]] = defaultdict(deque)
+        self._kept: defaultdict[ClipOptions, deque[_Entry]] = defaultdict(deque)
         self._order: deque[ClipOptions] = deque()
 
     def __len__(self) -> int:
         return len(self._order)
 
     @torch.no_grad()
-    def get(self, options: ClipOptions) -> Clip:
+    def get(self, options: ClipOptions, seed: int) -> Clip:
         """A clip of these options, new or changed from an earlier one; owned by the caller."""
-        kept = self._kept[options]
-        if kept and bool(self._dice.chance(1, self._reuse)):
-            return self._changed(kept[self._dice.integer(0, len(kept) - 1)], options)
-        clip = self._make(options)
-        kept.append(_Kept(to_bytes(clip.frames), to_bytes(clip.alpha), clip.central, clip.visible))
+        entry = self.note(options, seed)
+        if entry.seed == seed or entry.kept is None:
+            clip = self._make(options, entry.seed)
+            entry.kept = _Kept(to_bytes(clip.frames), to_bytes(clip.alpha), clip.central, clip.visible)
+        return clip if entry.seed == seed else self._changed(entry.kept, options)
+
+    def note(self, options: ClipOptions, seed: int) -> _Entry:
+        """Takes notice that a clip was asked for, and makes none: for what a resumed run had done before."""
+        self._dice.restart(seed)
+        entries = self._kept[options]
+        if entries and bool(self._dice.chance(1, self._reuse)):
+            return entries[self._dice.integer(0, len(entries) - 1)]
+        entries.append(_Entry(seed))
         self._order.append(options)
         if len(self._order) > self._size:
             self._kept[self._order.popleft()].popleft()
-        return clip
+        return entries[-1]
 
     def _changed(self, kept: _Kept, options: ClipOptions) -> Clip:
         dice, n = self._dice, len(kept.frames)
