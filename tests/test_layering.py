@@ -30,6 +30,7 @@ SEES: dict[str, frozenset[str]] = {
     "latency": frozenset({"errors"}),
     "frame": frozenset({"errors"}),
     "resampling": frozenset(),
+    "settings": frozenset({"errors"}),
     "imaging": frozenset({"errors", "frame", "resampling"}),
     "modelfile": frozenset({"errors"}),
     "contract": frozenset({"errors", "modelfile"}),
@@ -45,6 +46,7 @@ SEES: dict[str, frozenset[str]] = {
     "engine": BASE | {"step", "backends", "models"},
     # meaning: an engine is its protocol
     "targets": BASE | {"step"},
+    "control": BASE | {"settings", "targets"},
     "rows": BASE | {"step"},
     "follower": BASE | {"rows", "targets"},
     "session": BASE | {"step", "targets", "rows", "follower"},
