@@ -66,7 +66,8 @@ class Control:
     def change(self, **values: Any) -> Settings:
         """Returns the settings with `values` in them, which hold from now on.
 
-        Raises InputError, and changes nothing, for a wrong one. Whoever asked to be told is called, on this thread, if anything differs.
+        Raises InputError, and changes nothing, for a wrong one. Whoever asked to be told is called, on this thread, if
+        anything differs.
         """
         with self._lock:
             before, self._settings = self._settings, Settings.from_dict(values, self._settings)
