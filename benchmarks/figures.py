@@ -132,6 +132,18 @@ def _ablation(found: Report) -> Rows:
     return [("variant", *columns), *((name, *(f"{one[c]:.1f}" for c in columns)) for name, one in scores.items())]
 
 
+def _identity(found: Report) -> Rows:
+    rows: Rows = [("question", "case", "answer")]
+    for kind, shares in found["returns"].items():
+        right = f"found in {shares['found_share']:.0%}, the right person in {shares['right_share']:.0%}"
+        rows.append((f"back after 30 frames, of {found['clips']} clips", kind, right))
+    kept = found["swaps"]
+    rows.append(("two people alike", f"{kept['pairs']} clips", f"never swapped in {kept['kept_share']:.0%}"))
+    for name, figures in found["masks"].items():
+        rows.append(("first mask", name, f"core {figures['core']:.2f}, {figures['ratio_of_means']:.2f}x"))
+    return rows
+
+
 def _compositing(found: Report) -> Rows:
     rows: Rows = [("part", "p50 ms", "p95 ms", "p99 ms")]
     for name, one in found["parts"].items():
@@ -144,6 +156,7 @@ TABLES: Mapping[str, Callable[[Report], Rows]] = {
     "benchmarks.latency": _latency,
     "benchmarks.recovery": _recovery,
     "benchmarks.drift": _drift,
+    "benchmarks.identity": _identity,
     "benchmarks.person": _person,
     "benchmarks.ablation": _ablation,
     "benchmarks.compositing": _compositing,

@@ -62,6 +62,16 @@ def test_published_figures_are_told_apart(tmp_path: Path) -> None:
         ),
         ("benchmarks.recovery", {"recovered_share": {"dark": 0.925}}, "| dark | 92% |"),
         ("benchmarks.ablation", {"mad": {"U = 0": {"plain": 5.0, "5th after away": 9.25}}}, "| U = 0 | 5.0 | 9.2 |"),
+        (
+            "benchmarks.identity",
+            {
+                "clips": 4,
+                "returns": {"away": {"found_share": 0.75, "right_share": 1.0}},
+                "swaps": {"pairs": 2, "kept_share": 0.5},
+                "masks": {"too large": {"core": 1.5, "ratio_of_means": 1.25}},
+            },
+            "| back after 30 frames, of 4 clips | away | found in 75%, the right person in 100% |",
+        ),
         ("benchmarks.drift", {"core": {"a": {"first": 0.5, "last": 0.6}}}, "| a | 0.50 | 0.60 |"),
         ("benchmarks.person", {"iou": {"a": 0.9}, "mean": 0.9}, "| mean | 0.900 |"),
     ],
