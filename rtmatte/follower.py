@@ -128,6 +128,12 @@ class Follower:
         """Makes the next frame a first one; from any thread."""
         self._requests.append(mask)
 
+    def interrupt(self) -> None:
+        """Counts a frame that did not come: nobody knows who will be there afterwards, or where."""
+        self._frames += 1
+        self._hidden += 1
+        self._start_over(Phase.LOST)
+
     @property
     def status(self) -> Status:
         """The target's counts as they are now."""

@@ -32,12 +32,14 @@ class Frame:
     make frames of another kind, for sinks that want them: (H, W, 1) an alpha, (H, W, 4) RGB with straight alpha.
     It is a lease: the maker may reuse the memory a few frames later, so copy what must be kept.
     `captured_at` is in seconds on the session clock; `pts` is media time in seconds, or None for live input.
+    A `blank` frame stands for one that did not come: nothing of it may be shown, and the next picture is a first one.
     """
 
     seq: int
     pixels: Pixels
     captured_at: float
     pts: float | None = None
+    blank: bool = False
 
     def __post_init__(self) -> None:
         shape, dtype = self.pixels.shape, self.pixels.dtype

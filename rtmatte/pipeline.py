@@ -14,11 +14,11 @@ from typing import Protocol
 
 import numpy as np
 
+from rtmatte.clock import Clock
 from rtmatte.compose.host import Compositor
 from rtmatte.frame import Alpha, Frame, Matte, Pixels
 from rtmatte.latency import Meter, Stage
 from rtmatte.mailbox import Mailbox
-from rtmatte.session import Session
 
 NETWORK_BUSY = "network busy"  # a newer frame came before the network was free
 OUTPUT_BUSY = "output busy"  # a newer matte came before drawing or sending was free
@@ -29,6 +29,14 @@ LEFT_BEHIND = "left behind"  # still in the network, or being sent, when the run
 POLL = 0.05  # seconds after which a waiting stage looks whether the run was stopped
 PATIENCE = 0.9  # seconds to wait for each of the two threads at the end; a run stops within two seconds
 PARCELS = 5  # being read, waiting, in the network, waiting, being drawn
+
+
+class Cutter(Protocol):
+    """What turns a frame into its own matte: a session, or whoever drives one."""
+
+    clock: Clock
+
+    def process(self, frame: Frame) -> Matte: ...
 
 
 class Sink(Protocol):
@@ -53,11 +61,12 @@ class Counts:
 
 
 Progress = Callable[[Counts], None]
+Admission = Callable[[Frame], str | None]  # returns the reason to leave a frame out, None to let it in
 
 
 def run_inline(
     source: Iterable[Frame],
-    session: Session,
+    session: Cutter,
     compositor: Compositor,
     sink: Sink,
     *,
@@ -78,30 +87,36 @@ def run_inline(
 
 def run_live(
     source: Iterable[Frame],
-    session: Session,
+    session: Cutter,
     compositor: Compositor,
     sink: Sink,
     *,
     meter: Meter | None = None,
     progress: Progress | None = None,
     stop: Event | None = None,
+    admit: Admission | None = None,
 ) -> Counts:
     """Sends the newest frames of `source`, each drawn with its own alpha, until it ends; returns the counts.
 
     Reading and the network have threads of their own; drawing, sending and `progress` run on the caller's, so that
-    windows work and an interrupt arrives here. Setting `stop` ends the run within two seconds, even while the source
-    blocks: its thread is then left behind and closing the source has to free it.
+    windows work and an interrupt arrives here. What `admit` does not let in is dropped for its reason.
+    Setting `stop` ends the run within two seconds, even while the source blocks: its thread is then left behind and
+    closing the source has to free it.
     An error of the source, SourceTruncated too, is raised once what came before it is sent; any other ends the run.
     """
     line = _Line(session, compositor, sink, meter or Meter(), progress)
-    return _Live(line, source, stop or Event()).run()
+    return _Live(line, source, stop or Event(), admit or _everything).run()
+
+
+def _everything(frame: Frame) -> str | None:
+    return None
 
 
 class _Line:
     """The stations of a frame, their marks, and the counts; every method may be called by another thread."""
 
     def __init__(
-        self, session: Session, compositor: Compositor, sink: Sink, meter: Meter, progress: Progress | None
+        self, session: Cutter, compositor: Compositor, sink: Sink, meter: Meter, progress: Progress | None
     ) -> None:
         self._session, self._compositor, self._sink = session, compositor, sink
         self._meter, self._progress = meter, progress
@@ -195,8 +210,9 @@ class _Parcel:
 class _Live:
     """Three stages with a mailbox between each two. A parcel is with one of the five at a time, or spare."""
 
-    def __init__(self, line: _Line, source: Iterable[Frame], stop: Event) -> None:
+    def __init__(self, line: _Line, source: Iterable[Frame], stop: Event, admit: Admission) -> None:
         self._line = line
+        self._admit = admit
         self._source = source
         self._asked_to_stop = stop
         self._ending = Event()
@@ -230,9 +246,12 @@ class _Live:
             for frame in self._source:
                 if self._stopping():
                     break
+                self._line.receive(frame)
+                if (reason := self._admit(frame)) is not None:
+                    self._line.drop(reason)
+                    continue
                 parcel = self._spare.popleft()
                 parcel.pack_frame(frame)
-                self._line.receive(frame)
                 self._pass_on(parcel, self._frames, NETWORK_BUSY)
         except Exception as error:  # raised by `run` once the frames before it are sent
             self._error = self._error or error

@@ -86,8 +86,13 @@ class Session:
         counted and the target is hidden. After a failure, or nonsense three times in a row, the network
         is seeded again: from the last alpha that showed somebody while that is a few frames old, else by the target.
         Frames may change their size: when the picture keeps its shape all goes on, otherwise the network is seeded
-        again from the last alpha, stretched like the picture.
+        again from the last alpha, stretched like the picture. A blank frame has no alpha, and everybody is lost with it:
+        whoever the next frame shows is to be found anew.
         """
+        if frame.blank:
+            for follower in self._followers:
+                follower.interrupt()
+            return Matte(frame, None, self.status.phase)
         calls = [follower.follow(frame) for follower in self._followers]
         alphas: list[Alpha | None] = []
         for batch in self._batches:

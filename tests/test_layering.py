@@ -17,7 +17,7 @@ PACKAGE = ROOT / "rtmatte"
 BASE = frozenset({"errors", "clock", "colour", "ring", "frame", "imaging", "latency", "modelfile", "contract", "graph"})
 BASE |= {"resampling"}
 BELOW_FRONTS = BASE | {"assets", "backends", "compose", "engine", "models", "network", "pipeline", "session"}
-BELOW_FRONTS |= {"cuda", "plan", "sinks", "sources", "step", "targets"}
+BELOW_FRONTS |= {"control", "cuda", "live", "plan", "settings", "sinks", "sources", "step", "targets"}
 
 # What each room of rtmatte may import, function-level imports included; a room is a top-level module or package.
 SEES: dict[str, frozenset[str]] = {
@@ -56,7 +56,9 @@ SEES: dict[str, frozenset[str]] = {
     "sinks": BASE,
     # flow
     "mailbox": BASE,
-    "pipeline": BASE | {"mailbox", "session", "compose"},
+    "pipeline": BASE | {"mailbox", "compose"},
+    "ladder": frozenset(),
+    "live": BASE | {"compose", "control", "ladder", "pipeline", "session", "settings", "sources", "step", "targets"},
     # fronts
     "cli": BELOW_FRONTS,
     "__main__": frozenset({"cli"}),

@@ -7,12 +7,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, Self
 
 from rtmatte.clock import Clock
 from rtmatte.errors import SourceError
 from rtmatte.frame import Frame
+
+
+class SourceState(StrEnum):
+    """How a live source is; in any but the first there is no picture, and blank frames stand in for it."""
+
+    LIVE = "live"
+    BLACK = "black"  # pictures come, and show nothing: a shutter, a lid, a privacy switch
+    STALLED = "stalled"  # no pictures and no error
+    UNPLUGGED = "unplugged"
+    BUSY = "busy"  # another program has it
+    DENIED = "denied"  # this user may not open it
+    FAILED = "failed"  # it is there and gives no pictures, for no reason that could be found
+    RESTING = "resting"  # released on purpose, because nobody watches
 
 
 class Source(Protocol):
