@@ -61,12 +61,13 @@ class LiveLine:
         self._painter = Painter(control, clock, video_source)
         self._counts = Counts()
         self._source: object = None
+        self._sink: object = None
 
     def run(
         self, source: Iterable[Frame], sink: Sink, *, stop: Event | None = None, progress: Progress | None = None
     ) -> Counts:
         """Sends frames until the source ends or `stop` is set; returns the counts. See `pipeline.run_live`."""
-        self._source = source
+        self._source, self._sink = source, sink
 
         def note(counts: Counts) -> None:
             self._counts = counts
@@ -86,7 +87,8 @@ class LiveLine:
     def status(self) -> LiveStatus:
         """The line as it is now."""
         now, session = self._clock.now(), self._cutter.session.status
-        warnings = (*session.warnings, *self._cutter.warnings, *self._painter.warnings)
+        told: tuple[str, ...] = getattr(self._sink, "warnings", ())
+        warnings = (*session.warnings, *self._cutter.warnings, *self._painter.warnings, *told)
         return LiveStatus(
             phase=session.phase,
             counts=self._counts,
