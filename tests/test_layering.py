@@ -17,7 +17,7 @@ PACKAGE = ROOT / "rtmatte"
 BASE = frozenset({"errors", "clock", "colour", "ring", "frame", "imaging", "latency", "modelfile", "contract", "graph"})
 BASE |= {"resampling"}
 BELOW_FRONTS = BASE | {"assets", "backends", "compose", "engine", "models", "network", "pipeline", "session"}
-BELOW_FRONTS |= {"control", "cuda", "live", "outputs", "plan", "settings", "sinks", "sources", "step", "targets"}
+BELOW_FRONTS |= {"api", "control", "cuda", "live", "outputs", "plan", "settings", "sinks", "sources", "step", "targets"}
 
 # What each room of rtmatte may import, function-level imports included; a room is a top-level module or package.
 SEES: dict[str, frozenset[str]] = {
@@ -60,6 +60,7 @@ SEES: dict[str, frozenset[str]] = {
     "ladder": frozenset(),
     "outputs": BASE,
     "live": BASE | {"compose", "control", "ladder", "pipeline", "session", "settings", "sources", "step", "targets"},
+    "api": BASE | {"compose", "control", "live", "settings", "sources", "targets"},
     # fronts
     "cli": BELOW_FRONTS,
     "__main__": frozenset({"cli"}),
