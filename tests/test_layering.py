@@ -73,7 +73,7 @@ OTHER_ROOMS = frozenset({"training", "export", "engines", "benchmarks", "tests"}
 
 # Heavy packages and the rooms that own them.
 OWNERS: dict[str, frozenset[str]] = {
-    "cv2": frozenset({"imaging", "compose", "sources"}),
+    "cv2": frozenset({"imaging", "compose", "sources", "sinks"}),
     "av": frozenset({"sources", "sinks"}),
     "typer": frozenset({"cli"}),
     "rich": frozenset({"cli"}),

@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rtmatte.clock import ManualClock
 from rtmatte.errors import EnvironmentFault, SinkError
 from rtmatte.frame import Frame
 from rtmatte.sinks import virtualcam
-from rtmatte.sinks.virtualcam import VirtualCameraSink
+from rtmatte.sinks.virtualcam import BEAT, HOLD, SLATE, PixelFormat, VirtualCameraSink
+from rtmatte.sinks.virtualcam.loopback import VIDIOC_STREAMON
 
-pyvirtualcam = pytest.importorskip("pyvirtualcam", reason="needs rtmatte[vcam]")
+pytest.importorskip("pyvirtualcam", reason="needs rtmatte[vcam]")
 
 SIZE = (16, 8)
+BYTES = {PixelFormat.RGB: 3.0, PixelFormat.I420: 1.5, PixelFormat.NV12: 1.5, PixelFormat.YUYV: 2.0}
 
 
 class Recorder:
@@ -30,11 +33,10 @@ class Recorder:
     def __init__(self, *, width: int, height: int, fps: float, fourcc: int, device: str | None, **options: Any) -> None:
         if type(self).refusal:
             raise RuntimeError(type(self).refusal)
-        self._shape = (height, width, 3)
         self._device = device or "recorder"
 
     def send(self, frame: NDArray[np.uint8]) -> None:
-        self.sent.append(frame.reshape(self._shape).copy())
+        self.sent.append(frame.copy())
 
     def close(self) -> None:
         type(self).closed += 1
@@ -59,35 +61,92 @@ def frame(level: int, width: int = 16, height: int = 8) -> Frame:
     return Frame(0, np.full((height, width, 3), level, np.uint8), 0.0)
 
 
-def test_frames_arrive_in_order_and_the_device_is_let_go(backend: type[Recorder]) -> None:
-    with VirtualCameraSink(size=SIZE, fps=30, device="mine") as sink:
+def opened(*, clock: ManualClock | None = None) -> VirtualCameraSink:
+    return VirtualCameraSink(size=SIZE, fps=30, device="mine", pixel_format=PixelFormat.RGB, clock=clock)
+
+
+def pictures(backend: type[Recorder]) -> list[NDArray[np.uint8]]:
+    """What was shown after the slate of the opening, as RGB."""
+    return [sent.reshape(8, 16, 3) for sent in backend.sent[1:]]
+
+
+def test_frames_arrive_in_order_after_a_slate_and_the_device_is_let_go(backend: type[Recorder]) -> None:
+    with opened() as sink:
         for level in (1, 2, 3):
             sink.write(frame(level))
 
         assert sink.device == "mine"
-    assert [sent.max() for sent in backend.sent] == [1, 2, 3]
+    assert tuple(backend.sent[0][:3]) == SLATE
+    assert [shown.max() for shown in pictures(backend)] == [1, 2, 3]
     assert backend.closed == 1
 
 
 def test_a_frame_of_another_size_is_fitted_in(backend: type[Recorder]) -> None:
-    with VirtualCameraSink(size=SIZE, fps=30) as sink:
+    with opened() as sink:
         sink.write(frame(200))
         sink.write(frame(200, width=8, height=8))
 
-    whole, fitted = backend.sent
+    whole, fitted = pictures(backend)
     assert whole.min() == 200
     assert fitted[:, 4:12].min() == 200
     assert fitted[:, :4].max() == fitted[:, 12:].max() == 0
 
 
 def test_grey_is_shown_and_transparency_refused(backend: type[Recorder]) -> None:
-    with VirtualCameraSink(size=SIZE, fps=30) as sink:
+    with opened() as sink:
         sink.write(Frame(0, np.full((8, 16, 1), 9, np.uint8), 0.0))
         with pytest.raises(SinkError, match="RGBA"):
             sink.write(Frame(1, np.zeros((8, 16, 4), np.uint8), 0.0))
 
-    assert backend.sent[0].shape == (8, 16, 3)
-    assert backend.sent[0].min() == 9
+    assert [shown.min() for shown in pictures(backend)] == [9]
+
+
+def test_a_silent_line_repeats_its_picture_and_then_shows_the_slate(backend: type[Recorder]) -> None:
+    clock = ManualClock()
+    with opened(clock=clock) as sink:
+        sink.write(frame(200))
+        sink.keep_alive()  # nothing to do yet
+        clock.advance(BEAT)
+        sink.keep_alive()
+        clock.advance(HOLD - BEAT)
+        sink.keep_alive()
+
+    written, repeated, slate = pictures(backend)
+    assert written.min() == repeated.min() == 200
+    assert tuple(slate[0, 0]) == SLATE
+
+
+@pytest.mark.parametrize("pixel_format", PixelFormat)
+def test_white_and_black_are_what_readers_of_a_camera_expect(
+    backend: type[Recorder], pixel_format: PixelFormat
+) -> None:
+    with VirtualCameraSink(size=SIZE, fps=30, pixel_format=pixel_format) as sink:
+        sink.write(frame(255))
+        sink.write(frame(0))
+
+    white, black = backend.sent[1:]
+    assert white.size == black.size == 16 * 8 * BYTES[pixel_format]
+    assert set(white) == ({255} if pixel_format is PixelFormat.RGB else {235, 128})
+    assert set(black) == ({0} if pixel_format is PixelFormat.RGB else {16, 128})
+
+
+def test_colours_lie_where_their_format_has_them(backend: type[Recorder]) -> None:
+    red = Frame(0, np.full((8, 16, 3), (255, 0, 0), np.uint8), 0.0)
+    for pixel_format in PixelFormat:
+        with VirtualCameraSink(size=SIZE, fps=30, pixel_format=pixel_format) as sink:
+            sink.write(red)
+    y, u, v = backend.sent[3][[0, 128, 160]]  # I420: planes of 128, 32 and 32 bytes
+
+    assert v > 200 > 128 > u
+    assert list(backend.sent[5][[0, 128, 129]]) == [y, u, v]  # NV12
+    assert list(backend.sent[7][:4]) == [y, u, y, v]  # YUYV
+
+
+def test_odd_sides_are_made_even(backend: type[Recorder]) -> None:
+    with VirtualCameraSink(size=(17, 9), fps=30, pixel_format=PixelFormat.I420) as sink:
+        sink.write(frame(1))
+
+    assert backend.sent[1].size == 16 * 8 * 1.5
 
 
 @pytest.mark.parametrize(
@@ -140,7 +199,35 @@ def test_the_open_device_is_marked_as_streaming(tmp_path: Path, monkeypatch: pyt
     asked = []
     monkeypatch.setattr("fcntl.ioctl", lambda *call: asked.append(call))
 
-    with device.open("wb") as opened, VirtualCameraSink(size=SIZE, fps=30, device=str(device)):
-        descriptor = opened.fileno()
+    with device.open("wb") as held:
+        opened_as(device, PixelFormat.RGB).close()
+        descriptor = held.fileno()
 
-    assert asked == [(descriptor, virtualcam.VIDIOC_STREAMON, (2).to_bytes(4, sys.byteorder))]
+    assert asked == [(descriptor, VIDIOC_STREAMON, (2).to_bytes(4, sys.byteorder))]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only v4l2loopback is read back")
+def test_a_device_that_passes_nothing_on_is_an_error(backend: type[Recorder], tmp_path: Path) -> None:
+    device = tmp_path / "video9"
+    device.write_bytes(b"what an earlier writer left")
+
+    with pytest.raises(SinkError, match="reaches no reader; run: sudo modprobe -r v4l2loopback"):
+        opened_as(device, PixelFormat.I420)
+
+    assert backend.closed == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only v4l2loopback is read back")
+def test_a_device_that_passes_on_what_is_sent_is_taken(
+    backend: type[Recorder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = tmp_path / "video9"
+    monkeypatch.setattr(backend, "send", lambda self, frame: device.write_bytes(frame.tobytes()))
+
+    opened_as(device, PixelFormat.I420).close()
+
+    assert device.stat().st_size == 16 * 8 * 1.5
+
+
+def opened_as(device: Path, pixel_format: PixelFormat) -> VirtualCameraSink:
+    return VirtualCameraSink(size=SIZE, fps=30, device=str(device), pixel_format=pixel_format)
