@@ -70,10 +70,10 @@ def lifted_hem(people: Tensor, dice: Dice) -> Tensor:
 
 
 def _below(pictures: Tensor, rows: Tensor, hem: Tensor, dice: Dice) -> Tensor:
-    """Pictures [n, K, 4, h, w] with what lies below `hem` [rows, K, w] in another cloth, but for skin."""
+    """Pictures [n, K, 4, h, w] with what lies below `hem` [rows, K, w] in another cloth, but for skin, and slimmer."""
     if len(rows) == 0:
         return pictures
-    n, height = len(rows), pictures.shape[-2]
+    n, (height, width) = len(rows), pictures.shape[-2:]
     rgb = pictures[rows, :, :3]
     place = (torch.arange(height, device=pictures.device) + 0.5) / height
     below = ((place[:, None] - hem[:, :, None]) * height / 2).clamp(0, 1)
@@ -81,6 +81,10 @@ def _below(pictures: Tensor, rows: Tensor, hem: Tensor, dice: Dice) -> Tensor:
     cloth = colour * (0.5 + rgb.mean(2, keepdim=True))
     pictures = pictures.clone()
     pictures[rows, :, :3] = torch.lerp(rgb, cloth, (below * (1 - _skin(rgb)))[:, :, None]).clamp_(0, 1)
+    inset = dice.integer(0, width // 64)
+    beside = F.pad(pictures[rows, :, 3], (inset, inset, 0, 0), mode="replicate")
+    slim = torch.minimum(beside[..., :width], beside[..., 2 * inset :])
+    pictures[rows, :, 3] = torch.lerp(pictures[rows, :, 3], slim, below)
     return pictures
 
 
