@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -36,9 +37,11 @@ from rtmatte.pipeline import run_live
 from rtmatte.session import Session, SessionOptions
 from rtmatte.sinks import Sink, open_sink
 from rtmatte.sinks.preview import PreviewSink
-from rtmatte.sinks.virtualcam import VirtualCameraSink
+from rtmatte.sinks.virtualcam import PixelFormat, Viewers, VirtualCameraSink
 from rtmatte.sources import Source, open_source
+from rtmatte.sources.ondemand import OnDemandSource
 from rtmatte.sources.paced import PacedSource
+from rtmatte.sources.synthetic import SyntheticSource
 from rtmatte.targets.steady import SteadyGate
 
 
@@ -65,6 +68,17 @@ def run(
     size: Annotated[str, typer.Option(help="Width x height to ask of the camera, in pixels.")] = "1280x720",
     fps: Annotated[float, typer.Option(min=1, max=240, help="Frames a second to ask of the camera.")] = 30.0,
     virtual_camera: Annotated[bool, typer.Option(help="Show the result as a camera to other programs.")] = True,
+    pixel_format: Annotated[
+        PixelFormat | None, typer.Option(help="Of the virtual camera, for a program that takes no other.")
+    ] = None,
+    on_demand: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            help="Open the camera only while a program shows the virtual one; release it so long after the last.",
+        ),
+    ] = None,
     preview: Annotated[bool, typer.Option("--preview", help="Show the result in a window; Escape ends.")] = False,
     record: Annotated[Path | None, typer.Option(help="Write the result to this video file, too.")] = None,
     overwrite: OverwriteOption = False,
@@ -73,12 +87,22 @@ def run(
     spec = _parse_live_background(background)
     if not (virtual_camera or preview or record):
         raise InputError("expected an output: leave --no-virtual-camera out, or add --preview or --record FILE")
+    if on_demand is not None and not virtual_camera:
+        raise InputError("expected a virtual camera that --on-demand can watch; leave --no-virtual-camera out")
     if record is not None:
         check_output(record, overwrite=overwrite)
     clock, meter = MonotonicClock(), Meter()
     with ExitStack() as stack:
-        source = stack.enter_context(_open_camera(camera, clock, size=parse_size(size), fps=fps))
-        sinks = _open_sinks(source, stack, virtual_camera=virtual_camera, preview=preview, record=record)
+        reopen = partial(_open_camera, camera, clock, size=parse_size(size), fps=fps)
+        source = stack.enter_context(reopen())
+        sinks: list[Sink] = []
+        if virtual_camera:
+            shown = stack.enter_context(VirtualCameraSink(size=source.size, fps=source.fps, pixel_format=pixel_format))
+            say(f"choose the camera {shown.device} in your meeting")
+            sinks.append(shown)
+            if on_demand is not None:
+                source = _on_demand(source, reopen, shown.device, clock, stack, release_after=on_demand)
+        sinks += _open_sinks(source, stack, preview=preview, record=record)
         engine = stack.enter_context(closing(ModelChoice(model, device, trust).open(source.size)))
         target = open_target(mask, engine, source.size, stack)
         if mask is None and target is not None:
@@ -101,18 +125,21 @@ def _parse_live_background(text: str) -> BackgroundSpec:
 
 
 def _open_camera(text: str, clock: Clock, *, size: Size, fps: float) -> Source:
+    if text == "synthetic":  # as endless as a camera
+        return PacedSource(SyntheticSource(clock, size=size, frames=None, fps=fps), clock)
     source = open_source(text, clock, size=size, fps=fps)
     return source if source.frame_count is None else PacedSource(source, clock)
 
 
-def _open_sinks(
-    source: Source, stack: ExitStack, *, virtual_camera: bool, preview: bool, record: Path | None
-) -> list[Sink]:
+def _on_demand(
+    source: Source, reopen: Callable[[], Source], device: str, clock: Clock, stack: ExitStack, *, release_after: float
+) -> Source:
+    viewers = stack.enter_context(Viewers(device))
+    return stack.enter_context(OnDemandSource(source, reopen, viewers.count, clock, release_after=release_after))
+
+
+def _open_sinks(source: Source, stack: ExitStack, *, preview: bool, record: Path | None) -> list[Sink]:
     sinks: list[Sink] = []
-    if virtual_camera:
-        shown = stack.enter_context(VirtualCameraSink(size=source.size, fps=source.fps))
-        say(f"choose the camera {shown.device} in your meeting")
-        sinks.append(shown)
     if preview:
         sinks.append(stack.enter_context(PreviewSink()))
     if record is not None:
