@@ -10,6 +10,7 @@ import pytest
 
 from rtmatte.backends.fake import FakeEngine
 from rtmatte.clock import ManualClock
+from rtmatte.compose.checkerboard import DARK, LIGHT
 from rtmatte.control import Control
 from rtmatte.errors import InputError
 from rtmatte.frame import Frame, Mask, Phase
@@ -148,6 +149,16 @@ def test_a_view_is_copied_while_somebody_asks_for_it() -> None:
     assert asked[-1].shape == (SIZE[1], SIZE[0], 1)
 
 
+def test_the_cut_out_stands_on_squares_whatever_the_background() -> None:
+    stage = Stage()
+    asked = []
+
+    stage.run(stage.frames(6, lambda seq: asked.append(stage.line.picture("checkerboard"))))
+
+    assert asked[-1] is not None
+    assert {asked[-1][-1, x].tolist()[0] for x in range(0, 64, 16)} == {LIGHT, DARK}
+
+
 def test_the_status_is_fit_for_json_and_names_the_delay() -> None:
     stage = Stage()
 
@@ -155,5 +166,6 @@ def test_the_status_is_fit_for_json_and_names_the_delay() -> None:
 
     status = stage.line.status
     assert status.latency is not None
+    assert set(status.stages) == {"received", "network", "composited", "sent", "waiting"}
     assert status.source is SourceState.LIVE
     assert status.to_dict()["counts"] == {"received": 6, "sent": 6, "dropped": {}}

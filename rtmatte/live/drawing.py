@@ -7,6 +7,7 @@ from threading import Lock
 
 from rtmatte.clock import Clock
 from rtmatte.compose.backgrounds import BackgroundSpec, VideoSource, parse_background
+from rtmatte.compose.checkerboard import Checkerboard
 from rtmatte.compose.host import AlphaPicture, ComposeOptions, Composite, Compositor, open_compositor
 from rtmatte.compose.look import Look
 from rtmatte.control import Control
@@ -76,14 +77,16 @@ class Painter:
         self._set_look(settings)
 
     def _set_look(self, settings: Settings) -> None:
+        look = Look(
+            edge_shift=settings.edge_shift,
+            edge_softness=settings.edge_softness,
+            despill=settings.despill,
+            light_wrap=settings.light_wrap,
+            steadiness=settings.steadiness,
+        )
+        self._views.set_look(look)
         if isinstance(self._compositor, Composite):
-            self._compositor.look = Look(
-                edge_shift=settings.edge_shift,
-                edge_softness=settings.edge_softness,
-                despill=settings.despill,
-                light_wrap=settings.light_wrap,
-                steadiness=settings.steadiness,
-            )
+            self._compositor.look = look
 
     def _open(self, background: str, options: ComposeOptions) -> Compositor:
         return open_compositor(live_background(background), options, self._clock, video_source=self._video_source)
@@ -106,6 +109,11 @@ class Views:
         self._wanted: dict[View, float] = {}
         self._copies: dict[View, Pixels] = {}
         self._alpha = AlphaPicture(ComposeOptions())
+        self._cutout = Composite(Checkerboard(), ComposeOptions(hold=0), clock)
+
+    def set_look(self, look: Look) -> None:
+        """Draws the edge of the cut-out like that; nothing comes from behind, so no light of it."""
+        self._cutout.look = replace(look, light_wrap=0.0)
 
     def newest(self, view: View) -> Pixels | None:
         """Returns the newest copy, the caller's to keep and to change; None until the next frame was drawn."""
@@ -132,5 +140,7 @@ class Views:
                 return picture.pixels.copy()
             case "matte":
                 return self._alpha.render(matte).pixels.copy()
+            case "checkerboard":
+                return self._cutout.render(matte).pixels.copy()
             case "original":
                 return matte.frame.pixels.copy()

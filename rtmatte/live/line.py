@@ -88,12 +88,14 @@ class LiveLine:
         """The line as it is now."""
         now, session = self._clock.now(), self._cutter.session.status
         told: tuple[str, ...] = getattr(self._sink, "warnings", ())
+        stages = self.meter.summary(since=now - WINDOW)
         warnings = (*session.warnings, *self._cutter.warnings, *self._painter.warnings, *told)
         return LiveStatus(
             phase=session.phase,
             counts=self._counts,
             fps=self.meter.fps(now),
-            latency=self.meter.summary(since=now - WINDOW).get(END_TO_END),
+            latency=stages.pop(END_TO_END, None),
+            stages=stages,
             backend=self._engine.backend,
             rung=Rung.FULL,
             source=getattr(self._source, "state", SourceState.LIVE),
@@ -104,8 +106,8 @@ class LiveLine:
         )
 
     def picture(self, view: View = "composite") -> Pixels | None:
-        """Returns a copy of the newest picture of a view: the composite as it leaves, the matte (H, W, 1), or the
-        original, which shows the room. Asking once a second or more keeps the copies coming; None at first."""
+        """Returns a copy of the newest picture of a view: the composite as it leaves, the matte (H, W, 1), the
+        cut-out on a checkerboard, or the original, which shows the room. Asking once a second or more keeps the copies coming; None at first."""
         return self._painter.picture(view)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from rtmatte.latency import Percentiles
 from rtmatte.pipeline import Counts
 from rtmatte.sources import SourceState
 
-View = Literal["composite", "matte", "original"]
+View = Literal["composite", "matte", "checkerboard", "original"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class LiveStatus:
     """The line as it is now.
 
     `fps` counts the frames sent in the last second, `latency` runs from capture to sending over the last ten and is
-    None before the first frame; `rung` is how far the line was degraded to keep up. `drift` is the last drift score,
+    None before the first frame; `stages` is what each stage, and waiting between them, takes of it. `rung` is how far the line was degraded to keep up. `drift` is the last drift score,
     0..1, None where none was taken. `message` says what to do about a source that is not live. `warnings` are
     sentences for the user, each to be told once.
     """
@@ -28,6 +29,7 @@ class LiveStatus:
     counts: Counts
     fps: float
     latency: Percentiles | None
+    stages: Mapping[str, Percentiles]
     backend: str
     rung: Rung
     source: SourceState
