@@ -62,7 +62,8 @@ SEES: dict[str, frozenset[str]] = {
     "live": BASE | {"compose", "control", "ladder", "pipeline", "session", "settings", "sources", "step", "targets"},
     "api": BASE | {"compose", "control", "live", "settings", "sources", "targets"},
     # fronts
-    "cli": BELOW_FRONTS,
+    "serve": BELOW_FRONTS | {"mailbox"},
+    "cli": BELOW_FRONTS | {"serve"},
     "__main__": frozenset({"cli"}),
 }
 
@@ -73,8 +74,8 @@ OTHER_ROOMS = frozenset({"training", "export", "engines", "benchmarks", "tests"}
 
 # Heavy packages and the rooms that own them.
 OWNERS: dict[str, frozenset[str]] = {
-    "cv2": frozenset({"imaging", "compose", "sources", "sinks"}),
-    "av": frozenset({"sources", "sinks"}),
+    "cv2": frozenset({"imaging", "compose", "sources", "sinks", "serve"}),
+    "av": frozenset({"sources", "sinks", "serve"}),
     "typer": frozenset({"cli"}),
     "rich": frozenset({"cli"}),
     "torch": frozenset({"network", "backends"}),
@@ -84,8 +85,9 @@ OWNERS: dict[str, frozenset[str]] = {
     "cuda": frozenset({"cuda"}),
     "pyvirtualcam": frozenset({"sinks"}),
     "pygame": frozenset({"sinks"}),
-    "aiortc": frozenset(),
-    "aiohttp": frozenset(),
+    "aiortc": frozenset({"serve"}),
+    "aioice": frozenset({"serve"}),
+    "aiohttp": frozenset({"serve"}),
 }
 
 

@@ -13,7 +13,7 @@ from types import FrameType
 
 import typer
 
-from rtmatte.cli import bench, build, demo, devices, doctor, file, run
+from rtmatte.cli import bench, build, demo, devices, doctor, file, run, serve
 from rtmatte.cli.console import complain
 from rtmatte.errors import ExitCode, RtmatteError, SourceTruncated
 
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo.demo, run.run, file.file, build.build, bench.bench, devices.devices, doctor.doctor):
+for verb in (demo.demo, run.run, serve.serve, file.file, build.build, bench.bench, devices.devices, doctor.doctor):
     app.command()(verb)
 
 
