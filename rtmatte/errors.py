@@ -4,6 +4,9 @@ RtmatteError
 ├── InputError (ValueError)         the user's input, options or files
 │   ├── MaskError                   a mask that is empty, unreadable or of the wrong kind
 │   ├── SourceError                 a camera, file or folder that cannot be opened or read
+│   │   ├── SourceGone              it is not there, or was unplugged
+│   │   ├── SourceBusy              another program has it
+│   │   ├── SourceDenied            this user may not open it
 │   │   └── SourceTruncated         it ended before its declared end; what came before was delivered
 │   └── SinkError                   an output that cannot be opened or written
 ├── ModelError                      a model file that cannot be used
@@ -50,6 +53,18 @@ class MaskError(InputError):
 
 class SourceError(InputError):
     """A camera, file or folder cannot be opened or read."""
+
+
+class SourceGone(SourceError):
+    """A camera is not there, or no longer."""
+
+
+class SourceBusy(SourceError):
+    """Another program has the camera."""
+
+
+class SourceDenied(SourceError):
+    """This user may not open the camera."""
 
 
 class SourceTruncated(SourceError):

@@ -1,195 +1,212 @@
-"""The camera source before cameras made of queues: which frame it hands out, and what happens when one goes away.
-
-Nothing here waits for time to pass: the fake says when the source has dealt with a frame and asks for the next.
-"""
+"""The camera source before cameras made of lists: its pictures, its formats, and what it says when there are none."""
 
 from __future__ import annotations
 
-import queue
+import os
 import sys
 import threading
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from rtmatte.clock import ManualClock
-from rtmatte.errors import SourceError
+from rtmatte.errors import SourceBusy, SourceDenied, SourceError
 from rtmatte.ring import IN_FLIGHT
-from rtmatte.sources import camera
-from rtmatte.sources.camera import CameraSource, list_cameras, open_capture
+from rtmatte.sources.camera import CameraSource, explain, holder_of, list_cameras, open_capture, seems_free
+from tests.assertions import EXACT_LEVELS
 
 Picture = NDArray[np.uint8]
 RED = np.full((6, 8, 3), (0, 0, 255), np.uint8)  # OpenCV's order
-
-
-def picture(level: int, width: int = 8, height: int = 6) -> Picture:
-    return np.full((height, width, 3), level, np.uint8)
+LONG = 20.0
 
 
 class FakeCamera:
-    """Gives the pictures that were put in, and fails where None was. Grabbing takes place at the clock's time, decoding
-    five seconds more."""
+    """Gives its pictures in turn and then none; the first is the one that opening waits for. Grabbing takes place at
+    the clock's time, decoding five seconds more."""
 
-    def __init__(self, clock: ManualClock, first: Picture | None = RED) -> None:
+    def __init__(self, clock: ManualClock, *pictures: Picture, fps: float = 25.0, fourcc: str = "MJPG") -> None:
         self._clock = clock
-        self._first = first
-        self._pictures: queue.Queue[Picture | None] = queue.Queue()
-        self._grabbed: Picture | None = None
-        self.asked = threading.Semaphore(0)
+        self._pictures = list(pictures)
+        self._values = {cv2.CAP_PROP_FPS: fps, cv2.CAP_PROP_FOURCC: float(cv2.VideoWriter.fourcc(*fourcc))}
         self.released = threading.Event()
 
-    def put(self, *pictures: Picture | None) -> None:
-        """Hands over pictures one by one, each once the source is done with the one before."""
-        for one in pictures:
-            self.asked.acquire()
-            self._pictures.put(one)
-
-    def settle(self) -> None:
-        """Waits until the source is done with all that was put in."""
-        self.asked.acquire()
-        self.asked.release()
-
     def read(self) -> tuple[bool, NDArray[Any]]:
-        return self._first is not None, picture(0) if self._first is None else self._first
+        return bool(self._pictures), self._pictures.pop(0) if self._pictures else RED
 
     def grab(self) -> bool:
-        self.asked.release()
-        self._grabbed = self._pictures.get()
-        return self._grabbed is not None
+        return bool(self._pictures)
 
     def retrieve(self, image: NDArray[Any] | None = None) -> tuple[bool, NDArray[Any]]:
-        assert self._grabbed is not None
         self._clock.advance(5.0)
-        return True, self._grabbed
+        return True, self._pictures.pop(0)
 
     def get(self, propId: int) -> float:
-        return 25.0
+        return self._values[propId]
 
     def release(self) -> None:
         self.released.set()
 
 
-class Cameras:
-    """An opener that gives one fake after the other; None is a camera that is not there."""
-
-    def __init__(self, *fakes: FakeCamera | None) -> None:
-        self._fakes = list(fakes)
-
-    def __call__(self, device: int | str, *, size: tuple[int, int], fps: float) -> FakeCamera:
-        found = self._fakes.pop(0)
-        if found is None:
-            raise SourceError("not there")
-        return found
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(camera, "RETRIES", (0.0,))
-
-
-def close(source: CameraSource, fake: FakeCamera) -> None:
-    """Closes the source without waiting for the fake's driver."""
-    fake._pictures.put(None)
-    source.close()
-
-
-def test_the_newest_frame_wins_and_the_others_are_counted() -> None:
-    fake = FakeCamera(ManualClock())
-    source = CameraSource(0, ManualClock(), opener=Cameras(fake))
-
-    fake.put(picture(1), picture(2), picture(3))
-    fake.settle()
-    frame = next(source)
-
-    assert (frame.seq, frame.pixels[0, 0, 0], source.dropped) == (2, 3, 2)
-    close(source, fake)
+def source_of(fake: FakeCamera, clock: ManualClock | None = None) -> CameraSource:
+    return CameraSource(0, clock or ManualClock(), opener=lambda device, *, size, fps: fake)
 
 
 def test_frames_are_rgb_and_stamped_when_grabbed() -> None:
     clock = ManualClock(start=10.0)
-    fake = FakeCamera(clock)
-    source = CameraSource(0, clock, opener=Cameras(fake))
+    with source_of(FakeCamera(clock, RED, RED, RED), clock) as source:
+        frames = [next(source), next(source)]
 
-    fake.put(RED)
-    frame = next(source)
-
-    assert frame.pixels[0, 0].tolist() == [255, 0, 0]
-    assert (frame.captured_at, frame.pts) == (10.0, None)
-    assert (source.size, source.fps, source.frame_count) == ((8, 6), 25.0, None)
-    close(source, fake)
+    assert frames[0].pixels[0, 0].tolist() == [255, 0, 0]
+    assert [(frame.seq, frame.captured_at, frame.pts) for frame in frames] == [(0, 10.0, None), (1, 15.0, None)]
+    assert (source.size, source.fps, source.format, source.frame_count) == ((8, 6), 25.0, "MJPG", None)
 
 
-def test_a_lease_outlasts_any_number_of_frames_that_nobody_fetched() -> None:
-    fake = FakeCamera(ManualClock())
-    source = CameraSource(0, ManualClock(), opener=Cameras(fake))
+def test_a_lease_stands_for_as_many_frames_as_are_in_flight() -> None:
+    levels = [np.full((6, 8, 3), level, np.uint8) for level in range(IN_FLIGHT + 1)]
+    with source_of(FakeCamera(ManualClock(), *levels)) as source:
+        held = [next(source).pixels for _ in range(IN_FLIGHT)]
 
-    fake.put(picture(1))
-    fake.settle()
-    held = next(source)
-    fake.put(*(picture(100 + n) for n in range(3 * IN_FLIGHT)))
-    fake.settle()
-
-    assert held.pixels.max() == 1
-    assert next(source).pixels.max() == 100 + 3 * IN_FLIGHT - 1
-    close(source, fake)
+    assert [pixels.max() for pixels in held] == list(range(1, IN_FLIGHT + 1))
 
 
-def test_a_size_that_changes_midway_is_followed() -> None:
-    fake = FakeCamera(ManualClock())
-    source = CameraSource(0, ManualClock(), opener=Cameras(fake))
+@pytest.mark.parametrize(
+    ("fourcc", "convert", "size"),
+    [
+        ("GREY", None, (8, 6)),
+        ("NV12", None, (8, 4)),
+        ("YUYV", None, (8, 6)),
+        ("AB24", cv2.COLOR_BGR2BGRA, (8, 6)),
+        ("YU12", cv2.COLOR_BGR2YUV_I420, (8, 6)),
+    ],
+)
+def test_a_format_that_the_driver_chose_is_taken_as_it_comes(
+    fourcc: str, convert: int | None, size: tuple[int, int]
+) -> None:
+    raw = {
+        "GREY": np.full((6, 8), 90, np.uint8),
+        "NV12": np.full((6, 8), 128, np.uint8),
+        "YUYV": np.full((6, 8, 2), 128, np.uint8),
+    }
+    picture: Any = cv2.cvtColor(RED, convert) if convert is not None else raw[fourcc]
+    with source_of(FakeCamera(ManualClock(), picture, picture, fourcc=fourcc)) as source:
+        pixels = next(source).pixels
 
-    sizes = []
-    for width in (8, 12):
-        fake.put(picture(1, width))
-        fake.settle()
-        sizes.append(next(source).size)
-
-    assert sizes == [(8, 6), (12, 6)]
-    close(source, fake)
-
-
-def test_a_camera_that_goes_away_is_opened_again() -> None:
-    first, second = FakeCamera(ManualClock()), FakeCamera(ManualClock())
-    source = CameraSource(0, ManualClock(), opener=Cameras(first, None, None, second))
-
-    first.put(picture(1))
-    assert next(source).seq == 0
-    first.put(None)
-    second.put(picture(2))
-    frame = next(source)
-
-    assert (frame.seq, frame.pixels.max(), source.reopened) == (1, 2, 1)
-    assert first.released.is_set()
-    close(source, second)
-    assert second.released.is_set()
+    middle = {"GREY": (90, 90, 90), "NV12": (130, 130, 130), "YUYV": (130, 130, 130)}.get(fourcc, (255, 0, 0))
+    assert source.size == (pixels.shape[1], pixels.shape[0]) == size
+    assert np.abs(pixels.astype(int) - middle).max() <= EXACT_LEVELS
 
 
-def test_closing_frees_whoever_waits_for_a_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(camera, "JOIN", 0.0)  # the fake's driver hangs, as real ones do
-    fake = FakeCamera(ManualClock())
-    source = CameraSource(0, ManualClock(), opener=Cameras(fake))
-    ended = threading.Event()
+def test_a_format_that_changes_midway_is_followed() -> None:
+    grey, wide = np.full((6, 8), 90, np.uint8), np.full((6, 12, 3), 50, np.uint8)
+    with source_of(FakeCamera(ManualClock(), RED, RED, grey, wide)) as source:
+        shapes = [frame.pixels.shape for frame in (next(source), next(source), next(source))]
 
-    def wait() -> None:
-        assert list(source) == []
-        ended.set()
+    assert shapes == [(6, 8, 3), (6, 8, 3), (6, 12, 3)]
 
-    threading.Thread(target=wait).start()
+
+def test_a_rate_that_the_driver_does_not_know_is_the_one_asked_for() -> None:
+    with source_of(FakeCamera(ManualClock(), RED, fps=0.0)) as source:
+        assert source.fps == 30.0
+
+
+def test_a_camera_that_gives_no_more_pictures_is_an_error_with_its_reason() -> None:
+    with source_of(FakeCamera(ManualClock(), RED, RED)) as source:
+        next(source)
+        with pytest.raises(SourceError, match="camera"):
+            next(source)
+
+
+def test_closing_while_a_grab_is_under_way_leaves_the_release_to_the_one_who_grabs() -> None:
+    fake, grabbing, go_on = FakeCamera(ManualClock(), RED, RED), threading.Event(), threading.Event()
+
+    def grab() -> bool:
+        grabbing.set()
+        assert go_on.wait(LONG)
+        return True
+
+    fake.grab = grab  # type: ignore[method-assign]
+    source = source_of(fake)
+    reader = threading.Thread(target=lambda: next(source))
+    reader.start()
+    assert grabbing.wait(LONG)
+
     source.close()
 
-    assert ended.wait(10.0)
-    fake._pictures.put(None)
-    assert fake.released.wait(10.0)
+    assert not fake.released.is_set()
+    go_on.set()
+    reader.join(LONG)
+    assert fake.released.is_set()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pictures are waited for outside of the driver on Linux only")
+def test_closing_ends_a_wait_for_a_picture_that_never_comes() -> None:
+    silent, other_end = os.pipe()
+    source = source_of(FakeCamera(ManualClock(), RED, RED))
+    source._descriptor = silent
+    frames: list[list[Any]] = []
+    reader = threading.Thread(target=lambda: frames.append(list(source)))
+    reader.start()
+
+    source.close()
+    reader.join(LONG)
+
+    assert frames == [[]]
+    os.close(silent)
+    os.close(other_end)
+
+
+def test_large_pictures_are_asked_for_as_motion_jpeg_and_small_ones_raw(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[tuple[int, float]] = []
+
+    class Recorder:
+        def __init__(self, device: str, backend: int) -> None: ...
+
+        def isOpened(self) -> bool:  # noqa: N802
+            return True
+
+        def set(self, name: int, value: float) -> bool:
+            asked.append((name, value))
+            return name != cv2.CAP_PROP_FOURCC  # the camera does not have it
+
+    node = tmp_path / "video9"
+    node.touch()
+    monkeypatch.setattr(cv2, "VideoCapture", Recorder)
+
+    open_capture(str(node), size=(1280, 720), fps=30)
+    open_capture(str(node), size=(640, 480), fps=30)
+
+    formats = [value for name, value in asked if name == cv2.CAP_PROP_FOURCC]
+    assert formats == [cv2.VideoWriter.fourcc(*"MJPG"), cv2.VideoWriter.fourcc(*"YUYV")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="cameras are nodes below /dev on Linux only")
+def test_a_camera_in_use_names_the_program_that_has_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    node = tmp_path / "video9"
+    node.touch()
+    assert seems_free(str(node))
+
+    with node.open():
+        monkeypatch.setattr(os, "getpid", lambda: 0)  # we are the other program
+        holder = holder_of(node)
+        reason = explain(str(node))
+
+        assert holder is not None
+        assert isinstance(reason, SourceBusy)
+        assert holder in str(reason)
+        assert not seems_free(str(node))
 
 
 def test_a_camera_without_a_picture_is_an_error_that_says_what_to_do() -> None:
-    fake = FakeCamera(ManualClock(), first=None)
+    fake = FakeCamera(ManualClock())
 
-    with pytest.raises(SourceError, match="close the program that uses it"):
-        CameraSource(3, ManualClock(), opener=Cameras(fake))
+    with pytest.raises(SourceError, match="expected"):
+        source_of(fake)
 
     assert fake.released.is_set()
 
@@ -202,7 +219,7 @@ def test_a_camera_that_this_user_may_not_open_is_an_error_with_the_command(
     node.touch()
     monkeypatch.setattr("os.access", lambda *_: False)
 
-    with pytest.raises(SourceError, match="usermod -aG video"):
+    with pytest.raises(SourceDenied, match="usermod -aG video"):
         open_capture(str(node), size=(640, 480), fps=30)
 
 

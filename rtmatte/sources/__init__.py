@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -71,7 +72,7 @@ def open_source(
 
     `text` is `camera`, a camera's number or `/dev/video` path, `synthetic`, a folder of pictures, or a video file.
     `size` and `fps` (30 when None) are what a camera is asked for and what the made scene has; `fps` is also the rate
-    of a folder. A video file has its own.
+    of a folder. A video file has its own. A camera is watched: it is opened again whenever it is lost.
     """
     name, path = str(text), Path(text)
     if name == "synthetic":
@@ -80,9 +81,11 @@ def open_source(
         return SyntheticSource(clock, size=size, fps=fps or 30.0)
     device = _camera(name)
     if device is not None:
-        from rtmatte.sources.camera import CameraSource
+        from rtmatte.sources.camera import CameraSource, seems_free
+        from rtmatte.sources.watch import WatchedSource
 
-        return CameraSource(device, clock, size=size, fps=fps or 30.0)
+        camera = partial(CameraSource, device, clock, size=size, fps=fps or 30.0)
+        return WatchedSource(camera, clock, returned=partial(seems_free, device))
     if "://" in name:
         raise SourceError(f"expected a camera, a local file or a folder, found {name}; download it first")
     if os.path.isdir(path):  # unlike Path.is_dir it raises nothing
