@@ -1,0 +1,99 @@
+// The viewer: watches one stream by its link (WHEP) and comes back by itself after a loss.
+
+import { ApiError, logIn, logInByAddress } from "./api.js";
+import { answerByWhep } from "./connection.js";
+import { connected, openPeer } from "./peer.js";
+
+const LONGEST_WAIT = 8; // seconds between two tries
+
+/** @param {string} id @returns {any} */
+const element = (id) => document.getElementById(id);
+
+const video = /** @type {HTMLVideoElement} */ (element("video"));
+let tries = 0;
+
+/** @param {string} title @param {string} text @param {"busy" | "alert"} tone */
+function say(title, text, tone) {
+  element("empty").hidden = false;
+  element("empty-title").textContent = element("state").textContent = title;
+  element("empty-text").textContent = text;
+  element("state").dataset.tone = tone;
+  element("spinner").hidden = tone === "alert";
+  element("again").hidden = tone !== "alert";
+  element("key-form").hidden = true;
+}
+
+/** @param {string} id the stream's */
+async function watchOnce(id) {
+  const life = new AbortController();
+  const peer = await openPeer({ signal: life.signal, lost: () => {
+    life.abort();
+    say("The connection was lost", "It comes back by itself.", "busy");
+    void watch(id);
+  } });
+  addEventListener("pagehide", () => life.abort(), { once: true });
+  try {
+    await answerByWhep(peer.connection, `/whep/${encodeURIComponent(id)}`, life.signal);
+    video.srcObject = peer.remote;
+    await connected(peer.connection);
+  } catch (reason) {
+    life.abort();
+    throw reason;
+  }
+  tries = 0;
+  element("empty").hidden = true;
+  element("sound").hidden = peer.remote.getAudioTracks().length === 0;
+  element("state").textContent = "Live";
+  element("state").dataset.tone = "live";
+}
+
+/** @param {string} id */
+async function watch(id) {
+  if (!id) return say("This link is not whole", "Ask for it again: something is missing at its end.", "alert");
+  try {
+    await watchOnce(id);
+  } catch (reason) {
+    const refused = reason instanceof ApiError ? reason : null;
+    if (refused?.status === 404) return say("It is over", "Nobody sends this stream any more.", "alert");
+    if (refused?.status === 401) return lock();
+    const wait = refused?.wait || Math.min(LONGEST_WAIT, 0.5 * 2 ** tries++);
+    const text = reason instanceof Error ? reason.message : String(reason);
+    say(refused?.status === 503 ? "No seat is free" : "Connecting", text, "busy");
+    setTimeout(() => void watch(id), wait * 1000);
+  }
+}
+
+function lock() {
+  say("This server asks for a key", "Paste the token that was shown when it was started.", "alert");
+  element("again").hidden = true;
+  element("key-form").hidden = false;
+}
+
+video.addEventListener("resize", () => {
+  element("stage").style.setProperty("--aspect", `${video.videoWidth} / ${video.videoHeight}`);
+  element("stage").style.setProperty("--ratio", String(video.videoWidth / video.videoHeight));
+});
+element("full").addEventListener("click", () => {
+  if (document.fullscreenElement) void document.exitFullscreen();
+  else void (element("stage").requestFullscreen?.() ?? /** @type {any} */ (video).webkitEnterFullscreen?.());
+});
+element("sound").addEventListener("click", () => {
+  video.muted = !video.muted;
+  element("sound").setAttribute("aria-pressed", String(!video.muted));
+});
+
+await logInByAddress();
+const id = location.hash.slice(1);
+element("again").addEventListener("click", () => void watch(id));
+element("key-form").addEventListener("submit", async (/** @type {SubmitEvent} */ event) => {
+  event.preventDefault();
+  try {
+    await logIn(element("key").value.trim());
+    element("key-fault").textContent = "";
+    void watch(id);
+  } catch (reason) {
+    element("key-fault").textContent = reason instanceof Error ? reason.message : String(reason);
+  }
+});
+say("Connecting", "This takes a second.", "busy");
+void watch(id);
