@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,14 +12,18 @@ from rtmatte import models
 from rtmatte.cli import machine, main
 from rtmatte.cli.machine import BackendProbe, VirtualCamera, cameras, virtual_cameras
 from rtmatte.errors import ModelError
+from rtmatte.sinks.virtualcam import LOAD_MODULE, RELOAD_MODULE
 from rtmatte.sources.camera import CameraInfo
 
 LOOPBACK = VirtualCamera("/dev/null", "rtmatte", exclusive=True)
 
 
+LOOKS = ("idle_gpu", "cameras", "virtual_cameras", "loopback_module", "secure_boot", "pipewire", "boxed_obs")
+
+
 @pytest.fixture
-def healthy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """A Linux machine with everything that a meeting needs; each test takes something away."""
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The root of a Linux system without any device, in which a test puts what it is about; all packages are there."""
     monkeypatch.setattr(machine, "names_cameras", lambda: True)
     monkeypatch.setattr(models, "listing", tuple)
     monkeypatch.setattr(
@@ -25,9 +31,23 @@ def healthy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     )
     monkeypatch.setattr(machine, "probe_backends", lambda: [BackendProbe("cpu", runs="onnxruntime cpu")])
     monkeypatch.setattr(machine, "gpus", list)
+    for look in LOOKS:
+        monkeypatch.setattr(machine, look, partial(getattr(machine, look), tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def healthy(bare: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A Linux machine with everything that a meeting needs; each test takes something away."""
     monkeypatch.setattr(machine, "cameras", lambda: [CameraInfo("/dev/null", "Webcam")])
     monkeypatch.setattr(machine, "virtual_cameras", lambda: [LOOPBACK])
     return monkeypatch
+
+
+def put(path: Path, text: str = "") -> None:
+    """Writes a file of a made system, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 @pytest.mark.usefixtures("healthy")
@@ -55,12 +75,102 @@ def test_a_camera_of_another_user(healthy: pytest.MonkeyPatch, capsys: pytest.Ca
     assert "usermod -aG video" in capsys.readouterr().out
 
 
-def test_no_loopback_module(healthy: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    healthy.setattr(machine, "virtual_cameras", list)
+@pytest.mark.usefixtures("bare")
+def test_a_machine_without_camera_module_and_gpu_is_told_how_to_get_each(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 2
+
+    said = capsys.readouterr().out
+    for found, fix in (
+        ("GPU: none of NVIDIA's: models run on the CPU", "rtmatte[gpu]"),
+        ("camera: none", "plug one in"),
+        ("virtual camera: v4l2loopback is not installed for this kernel", "install v4l2loopback-dkms"),
+    ):
+        assert found in said
+        assert fix in said.partition(found)[2].splitlines()[1]
+    assert "2 of 4 things to fix" in said
+
+
+def test_a_module_that_is_installed_has_to_be_loaded(bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(bare / f"lib/modules/{platform.release()}/modules.dep", "updates/dkms/v4l2loopback.ko: kernel/videodev.ko\n")
 
     assert main(["doctor"]) == 2
 
-    assert "sudo modprobe v4l2loopback devices=1 exclusive_caps=1" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"v4l2loopback is not loaded\n      {LOAD_MODULE}\n" in said
+    assert "Secure Boot" not in said
+
+
+def test_a_module_without_devices_is_loaded_anew(bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (bare / "sys/module/v4l2loopback").mkdir(parents=True)
+
+    assert main(["doctor"]) == 2
+
+    assert f"has no devices\n      {RELOAD_MODULE}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("value", "told"), [(1, True), (0, False)])
+def test_secure_boot_is_told_while_the_module_is_not_loaded(
+    bare: Path, capsys: pytest.CaptureFixture[str], value: int, told: bool
+) -> None:
+    path = bare / machine.SECURE_BOOT
+    put(path)
+    path.write_bytes(bytes((6, 0, 0, 0, value)))
+
+    main(["doctor"])
+
+    assert ("mokutil --import" in capsys.readouterr().out) is told
+
+
+def test_programs_that_may_not_see_the_virtual_camera_are_told(
+    healthy: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path / "run/user/1000/pipewire-0")
+    for place in machine.BOXED_OBS.values():
+        (tmp_path / place).mkdir(parents=True)
+
+    assert main(["doctor"]) == 0
+
+    said = capsys.readouterr().out
+    assert all(fix in said for fix in ("restart wireplumber", "snap connect obs-studio:camera", "flatpak override"))
+
+
+def test_a_gpu_without_a_driver_is_told(
+    healthy: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for device, vendor, kind in (("0000:00:02.0", "0x8086", "0x030000"), ("0000:01:00.0", "0x10de", "0x030200")):
+        put(tmp_path / machine.PCI_DEVICES / device / "vendor", f"{vendor}\n")
+        put(tmp_path / machine.PCI_DEVICES / device / "class", f"{kind}\n")
+
+    assert main(["doctor"]) == 0
+
+    assert "install NVIDIA's driver" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("labels", [["Dummy video device (0x0000)"], ["rtmatte", "rtmatte"]])
+def test_a_label_that_tells_nothing_is_a_note(
+    healthy: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], labels: list[str]
+) -> None:
+    healthy.setattr(
+        machine, "virtual_cameras", lambda: [VirtualCamera("/dev/null", label, exclusive=True) for label in labels]
+    )
+
+    assert main(["doctor"]) == 0
+
+    said = capsys.readouterr().out
+    assert said.count("tells nobody what it is") == len(labels)
+    assert 'card_label="rtmatte"' in said
+
+
+@pytest.mark.parametrize("platform_name", ["darwin", "win32"])
+def test_elsewhere_the_virtual_camera_is_obs(
+    healthy: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], platform_name: str
+) -> None:
+    healthy.setattr(machine, "names_cameras", lambda: False)
+    healthy.setattr("sys.platform", platform_name)
+
+    assert main(["doctor"]) == 0
+
+    assert "install OBS Studio" in capsys.readouterr().out
 
 
 def test_a_loopback_that_browsers_pass_over(healthy: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,17 +225,17 @@ def test_devices_lists_what_there_is(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_loopbacks_are_virtual_and_other_nodes_are_cameras(tmp_path: Path) -> None:
-    for kind, node, name in (("real", "video0", "Webcam"), ("real", "video10", "out"), ("virtual", "video10", "out")):
-        folder = tmp_path / kind / node
-        folder.mkdir(parents=True)
-        (folder / "name").write_text(f"{name}\n")
-    (tmp_path / "exclusive_caps").write_text("Y,N,N,N,N,N,N,N\n")
+    for folder, node, name in (
+        (machine.CAMERAS, "video0", "Webcam"),
+        (machine.CAMERAS, "video10", "out"),
+        (machine.LOOPBACKS, "video10", "out"),
+    ):
+        put(tmp_path / folder / node / "name", f"{name}\n")
+    put(tmp_path / machine.LOOPBACK_MODULE / "parameters/exclusive_caps", "Y,N,N,N,N,N,N,N\n")
 
-    found = virtual_cameras(tmp_path / "virtual", tmp_path / "exclusive_caps")
-
-    assert found == [VirtualCamera("/dev/video10", "out", exclusive=True)]
-    assert cameras(tmp_path / "real", tmp_path / "virtual") == [CameraInfo("/dev/video0", "Webcam")]
+    assert virtual_cameras(tmp_path) == [VirtualCamera("/dev/video10", "out", exclusive=True)]
+    assert cameras(tmp_path) == [CameraInfo("/dev/video0", "Webcam")]
 
 
 def test_a_machine_without_the_module_has_no_loopbacks(tmp_path: Path) -> None:
-    assert virtual_cameras(tmp_path / "none", tmp_path / "no_parameters") == []
+    assert virtual_cameras(tmp_path) == []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,8 +16,18 @@ from rtmatte.cli import machine
 from rtmatte.cli.console import out, say
 from rtmatte.errors import ExitCode, RtmatteError
 from rtmatte.modelfile import sha256_of
-from rtmatte.sinks.virtualcam import HINTS, LOAD_MODULE
+from rtmatte.sinks.virtualcam import HINTS, LOAD_MODULE, RELOAD_MODULE
 
+UNNAMED = "Dummy video device"  # how v4l2loopback labels what nobody labelled
+JOIN_VIDEO = "sudo usermod -aG video $USER, then log out and in again"
+SIGN_MODULE = (
+    "let the firmware trust what this machine builds: sudo mokutil --import /var/lib/dkms/mok.pub, then start it anew "
+    "and confirm; or switch Secure Boot off"
+)
+UNBOX = {
+    "snap": "sudo snap connect obs-studio:camera",
+    "flatpak": "flatpak override --user --device=all com.obsproject.Studio",
+}
 # Two distributions that own the same modules: the second one installed overwrites parts of the first.
 RIVALS = (("opencv-python-headless", "opencv-python"), ("onnxruntime", "onnxruntime-gpu"))
 
@@ -41,7 +53,7 @@ class Finding:
 def doctor() -> ExitCode:
     """Say what is missing on this machine, each with its fix; the exit code is 0 when nothing is."""
     say(f"rtmatte {rtmatte.__version__}, Python {platform.python_version()}, {platform.platform(terse=True)}")
-    findings = [*_packages(), *_models(), *_backends(), *_cameras(), *_virtual_cameras(), *_preview()]
+    findings = [*_packages(), *_models(), *_backends(), *_cameras(), *_virtual_cameras(), *_programs(), *_preview()]
     colours = {Verdict.GOOD: "green", Verdict.NOTE: "yellow", Verdict.BAD: "red"}
     for finding in findings:
         out.print(f"[{colours[finding.verdict]}]{finding.verdict}[/]  {finding.subject}: ", end="")
@@ -85,9 +97,24 @@ def _backends() -> Iterator[Finding]:
             yield Finding("backend", Verdict.NOTE, f"{probe.name} does not run: {probe.reason}")
     if not works:
         yield Finding("backend", Verdict.BAD, "none runs the model", "pip install 'rtmatte[cpu]'")
-    if machine.gpus() and not any(probe.runs and probe.name not in ("cpu", "openvino") for probe in probes):
+    yield from _gpus(used=any(probe.runs and probe.name not in ("cpu", "openvino") for probe in probes))
+
+
+def _gpus(*, used: bool) -> Iterator[Finding]:
+    found = machine.gpus()
+    if found and used:
+        yield Finding("GPU", Verdict.GOOD, found[0])
+    elif found:
         fix = "pip uninstall onnxruntime, then pip install 'rtmatte[gpu]'"
-        yield Finding("GPU", Verdict.NOTE, f"{machine.gpus()[0]} is not used", fix)
+        yield Finding("GPU", Verdict.NOTE, f"{found[0]} is not used", fix)
+    elif machine.idle_gpu():
+        fix = "install NVIDIA's driver, then pip install 'rtmatte[gpu]'"
+        yield Finding(
+            "GPU", Verdict.NOTE, "one of NVIDIA's is there and has no driver: nvidia-smi does not answer", fix
+        )
+    else:
+        fix = "nothing; lite is made for it. For larger models: a GPU of NVIDIA's and 'rtmatte[gpu]'"
+        yield Finding("GPU", Verdict.NOTE, "none of NVIDIA's: models run on the CPU", fix)
 
 
 def _cameras() -> Iterator[Finding]:
@@ -98,8 +125,8 @@ def _cameras() -> Iterator[Finding]:
         if os.access(camera.device, os.R_OK | os.W_OK):
             yield Finding("camera", Verdict.GOOD, f"{camera.device} ({camera.name})")
         else:
-            fix = "sudo usermod -aG video $USER, then log out and in again"
-            yield Finding("camera", Verdict.BAD, f"{camera.device} ({camera.name}) may not be opened by this user", fix)
+            found_shut = f"{camera.device} ({camera.name}) may not be opened by this user"
+            yield Finding("camera", Verdict.BAD, found_shut, JOIN_VIDEO)
     if not found:
         fix = "plug one in, or try a video file: rtmatte run --camera clip.mp4"
         yield Finding("camera", Verdict.BAD, "none", fix)
@@ -109,20 +136,49 @@ def _virtual_cameras() -> Iterator[Finding]:
     if machine.installed("pyvirtualcam") is None:
         yield Finding("virtual camera", Verdict.BAD, "pyvirtualcam is not installed", "pip install 'rtmatte[vcam]'")
     if not machine.names_cameras():
+        yield Finding("virtual camera", Verdict.NOTE, "this system tells of none", HINTS.get(sys.platform, ""))
         return
     found = machine.virtual_cameras()
+    labels = Counter(camera.label for camera in found)
     for camera in found:
-        name = f"{camera.device} ({camera.label})"
-        if not os.access(camera.device, os.R_OK | os.W_OK):
-            fix = "sudo usermod -aG video $USER, then log out and in again"
-            yield Finding("virtual camera", Verdict.BAD, f"{name} may not be opened by this user", fix)
-        elif camera.exclusive:
-            yield Finding("virtual camera", Verdict.GOOD, name)
-        else:
-            fix = f"sudo modprobe -r v4l2loopback && {LOAD_MODULE}"
-            yield Finding("virtual camera", Verdict.BAD, f"{name} lacks exclusive_caps: browsers pass it over", fix)
+        named = labels[camera.label] == 1 and not camera.label.startswith(UNNAMED)
+        yield _virtual_camera(camera, named=named)
     if not found:
-        yield Finding("virtual camera", Verdict.BAD, "none", HINTS["linux"])
+        yield from _no_virtual_camera(machine.loopback_module())
+
+
+def _virtual_camera(camera: machine.VirtualCamera, *, named: bool) -> Finding:
+    name, found = "virtual camera", f"{camera.device} ({camera.label})"
+    if not os.access(camera.device, os.R_OK | os.W_OK):
+        return Finding(name, Verdict.BAD, f"{found} may not be opened by this user", JOIN_VIDEO)
+    if not camera.exclusive:
+        return Finding(name, Verdict.BAD, f"{found} lacks exclusive_caps: browsers pass it over", RELOAD_MODULE)
+    if not named:
+        return Finding(name, Verdict.NOTE, f"{found} has a label that tells nobody what it is", RELOAD_MODULE)
+    return Finding(name, Verdict.GOOD, found)
+
+
+def _no_virtual_camera(module: machine.LoopbackModule) -> Iterator[Finding]:
+    name = "virtual camera"
+    if module.loaded:
+        yield Finding(name, Verdict.BAD, "v4l2loopback is loaded and has no devices", RELOAD_MODULE)
+    elif module.installed:
+        yield Finding(name, Verdict.BAD, "v4l2loopback is not loaded", LOAD_MODULE)
+    else:
+        yield Finding(
+            name, Verdict.BAD, f"v4l2loopback is not installed for this kernel, {platform.release()}", HINTS["linux"]
+        )
+    if not module.loaded and machine.secure_boot():
+        yield Finding("Secure Boot", Verdict.NOTE, "is on: the kernel refuses a module that nobody signed", SIGN_MODULE)
+
+
+def _programs() -> Iterator[Finding]:
+    """Yields what keeps programs from seeing a virtual camera that is there."""
+    if machine.names_cameras() and machine.pipewire():
+        fix = "if one does not list the virtual camera while rtmatte runs: systemctl --user restart wireplumber"
+        yield Finding("PipeWire", Verdict.NOTE, "runs, and some programs take their cameras from it", fix)
+    for kind in machine.boxed_obs():
+        yield Finding("OBS Studio", Verdict.NOTE, f"is a {kind} and may not see the virtual camera", UNBOX[kind])
 
 
 def _preview() -> Iterator[Finding]:

@@ -1,4 +1,7 @@
-"""What this machine has: packages, backends, GPUs, cameras and virtual cameras. It looks, it judges nothing."""
+"""What this machine has: packages, backends, GPUs, cameras and virtual cameras. It looks, it judges nothing.
+
+`root` is the folder in which the system's own ones lie: / unless a test has made another.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,20 @@ from rtmatte.backends import candidates
 from rtmatte.cli.line import DEFAULT_MODEL
 from rtmatte.engine import open_engine
 from rtmatte.errors import RtmatteError
-from rtmatte.sources.camera import SYSFS, CameraInfo, list_cameras
+from rtmatte.sources.camera import CameraInfo, list_cameras
 
-LOOPBACKS = Path("/sys/devices/virtual/video4linux")
-EXCLUSIVE_CAPS = Path("/sys/module/v4l2loopback/parameters/exclusive_caps")
+ROOT = Path("/")
+CAMERAS = "sys/class/video4linux"
+LOOPBACKS = "sys/devices/virtual/video4linux"
+LOOPBACK_MODULE = "sys/module/v4l2loopback"
+PCI_DEVICES = "sys/bus/pci/devices"
+NVIDIA, DISPLAY = "0x10de", "0x03"  # a PCI vendor, and how the class of a graphics card begins
+# The firmware's own variable, named by the UEFI standard; its last byte is the value.
+SECURE_BOOT = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+BOXED_OBS = {
+    "snap": "snap/obs-studio",
+    "flatpak": "var/lib/flatpak/app/com.obsproject.Studio",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,14 @@ class VirtualCamera:
     device: str
     label: str
     exclusive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LoopbackModule:
+    """The kernel module of the virtual cameras: whether it could be loaded, and whether it is."""
+
+    installed: bool
+    loaded: bool
 
 
 def installed(package: str) -> str | None:
@@ -71,15 +92,12 @@ def gpus() -> list[str]:
     return answer.stdout.strip().splitlines() if answer.returncode == 0 else []
 
 
-def virtual_cameras(root: Path = LOOPBACKS, exclusive_caps: Path = EXCLUSIVE_CAPS) -> list[VirtualCamera]:
-    """Returns the v4l2loopback devices, by number; elsewhere than on Linux there is nothing to list."""
-    nodes = sorted(root.glob("video*"), key=lambda node: (len(node.name), node.name))
-    flags = exclusive_caps.read_text().strip().split(",") if exclusive_caps.exists() else []
-    labels = [(node / "name").read_text(errors="replace").strip() for node in nodes]
-    return [
-        VirtualCamera(f"/dev/{node.name}", label, flags[n] == "Y" if n < len(flags) else False)
-        for n, (node, label) in enumerate(zip(nodes, labels, strict=True))
-    ]
+def idle_gpu(root: Path = ROOT) -> bool:
+    """Whether an NVIDIA GPU is plugged in, driver or not; Linux only."""
+    return any(
+        _text(device / "vendor") == NVIDIA and _text(device / "class").startswith(DISPLAY)
+        for device in (root / PCI_DEVICES).glob("*")
+    )
 
 
 def names_cameras() -> bool:
@@ -87,7 +105,49 @@ def names_cameras() -> bool:
     return platform.system() == "Linux"
 
 
-def cameras(root: Path = SYSFS, loopbacks: Path = LOOPBACKS) -> list[CameraInfo]:
+def cameras(root: Path = ROOT) -> list[CameraInfo]:
     """Returns the real cameras that the system names."""
-    virtual = {f"/dev/{node.name}" for node in loopbacks.glob("video*")}
-    return [camera for camera in list_cameras(root) if camera.device not in virtual]
+    virtual = {f"/dev/{node.name}" for node in (root / LOOPBACKS).glob("video*")}
+    return [camera for camera in list_cameras(root / CAMERAS) if camera.device not in virtual]
+
+
+def virtual_cameras(root: Path = ROOT) -> list[VirtualCamera]:
+    """Returns the v4l2loopback devices, by number; elsewhere than on Linux there is nothing to list."""
+    nodes = sorted((root / LOOPBACKS).glob("video*"), key=lambda node: (len(node.name), node.name))
+    flags = _text(root / LOOPBACK_MODULE / "parameters/exclusive_caps").split(",")
+    return [
+        VirtualCamera(f"/dev/{node.name}", _text(node / "name"), exclusive=flags[n : n + 1] == ["Y"])
+        for n, node in enumerate(nodes)
+    ]
+
+
+def loopback_module(root: Path = ROOT) -> LoopbackModule:
+    """Returns how far v4l2loopback is for the kernel that runs."""
+    known = _text(root / "lib/modules" / platform.release() / "modules.dep")
+    loaded = (root / LOOPBACK_MODULE).exists()
+    return LoopbackModule(installed=loaded or "/v4l2loopback.ko" in known, loaded=loaded)
+
+
+def secure_boot(root: Path = ROOT) -> bool:
+    """Whether the firmware lets only a signed kernel start, which then loads only signed modules."""
+    try:
+        return (root / SECURE_BOOT).read_bytes()[-1:] == b"\x01"
+    except OSError:  # no such firmware
+        return False
+
+
+def pipewire(root: Path = ROOT) -> bool:
+    """Whether programs may take their cameras from PipeWire here."""
+    return any((root / "run/user").glob("*/pipewire-0"))
+
+
+def boxed_obs(root: Path = ROOT) -> list[str]:
+    """Returns the kinds of package, snap or flatpak, in which OBS Studio is shut off from devices."""
+    return [kind for kind, place in BOXED_OBS.items() if (root / place).exists()]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""

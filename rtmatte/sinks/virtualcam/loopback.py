@@ -25,7 +25,7 @@ LOOKS = 3  # a new reader may first get a picture or two that an earlier writer 
 
 def own_descriptors(device: str) -> list[int]:
     """Returns the descriptors under which this process has `device` open."""
-    found = []
+    found: list[int] = []
     if sys.platform == "linux":
         for link in Path("/proc/self/fd").iterdir():
             with suppress(OSError):  # closed since it was listed, or no file of that name
@@ -53,18 +53,12 @@ def comes_back(device: str, sent: NDArray[np.uint8]) -> bool:
 
     True where there is no way to look: no such node, or one that lets no further reader in.
     """
-    if sys.platform != "linux":
-        return True
-    try:
-        reader = os.open(device, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return True
     expected = sent.tobytes()
-    try:
-        return any(os.read(reader, len(expected) + 1) == expected for _ in range(LOOKS))
-    except BlockingIOError:  # nothing has ever arrived
-        return False
-    except OSError:
-        return True
-    finally:
-        os.close(reader)
+    if sys.platform == "linux":
+        with suppress(OSError), open(device, "rb", buffering=0, opener=_without_waiting) as reader:
+            return any(reader.read(len(expected) + 1) == expected for _ in range(LOOKS))
+    return True
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -30,8 +30,6 @@ class Viewers:
 
     def __init__(self, device: str, *, sysfs: Path = SYSFS) -> None:
         """Starts to watch; EnvironmentFault where that cannot be done."""
-        if sys.platform != "linux":
-            raise EnvironmentFault("only v4l2loopback on Linux tells who watches; leave --on-demand out")
         self._users = sysfs / "module/v4l2loopback/refcnt"
         self._alone = len(list((sysfs / "devices/virtual/video4linux").glob("video*"))) == 1
         self._own = len(own_descriptors(device))
@@ -70,11 +68,13 @@ class Viewers:
 
 def _watch(device: str) -> int:
     """Returns the descriptor of an inotify that tells every open and close of `device`."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    events = libc.inotify_init1(os.O_CLOEXEC)
-    if events < 0 or libc.inotify_add_watch(events, os.fsencode(device), IN_OPEN | IN_CLOSE) < 0:
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        events = libc.inotify_init1(os.O_CLOEXEC)
+        if events >= 0 and libc.inotify_add_watch(events, os.fsencode(device), IN_OPEN | IN_CLOSE) >= 0:
+            return int(events)
         reason = os.strerror(ctypes.get_errno())
         if events >= 0:
             os.close(events)
         raise EnvironmentFault(f"cannot watch {device} ({reason}); leave --on-demand out")
-    return int(events)
+    raise EnvironmentFault("only v4l2loopback on Linux tells who watches; leave --on-demand out")
