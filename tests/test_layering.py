@@ -74,7 +74,7 @@ OTHER_ROOMS = frozenset({"training", "export", "engines", "benchmarks", "tests"}
 
 # Heavy packages and the rooms that own them.
 OWNERS: dict[str, frozenset[str]] = {
-    "cv2": frozenset({"imaging", "compose", "sources", "sinks", "serve"}),
+    "cv2": frozenset({"imaging", "compose", "sources", "sinks", "targets", "serve"}),
     "av": frozenset({"sources", "sinks", "serve"}),
     "typer": frozenset({"cli"}),
     "rich": frozenset({"cli"}),

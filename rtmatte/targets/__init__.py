@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rtmatte.errors import InputError
-from rtmatte.frame import Frame, Mask
+from rtmatte.frame import Alpha, Frame, Mask, Pixels
 
 MOST_POINTS = 64
 
@@ -24,6 +24,17 @@ class Target(Protocol):
         """Returns who is to be cut out of `frame`, a mask the caller owns, or None: nobody, or not sure yet.
 
         It is asked once per frame until it answers, and again when the session has lost its target.
+        """
+        ...
+
+
+class Looker(Protocol):
+    """Sees people without being told who is wanted."""
+
+    def look(self, pixels: Pixels) -> Alpha:
+        """Returns how much of each pixel is of somebody: (h, w) float32 in 0..1 that covers `pixels`, in any size.
+
+        The array is the caller's. It may hold NaN, and more people than one.
         """
         ...
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from rtmatte.contract import FRAME, MASK, Gates
 from rtmatte.errors import ContractError
-from rtmatte.frame import Alpha, Frame, Mask
+from rtmatte.frame import Alpha, Frame, Mask, Pixels
 from rtmatte.imaging import Fit, largest_part, resize
 from rtmatte.step import Engine, State
 
@@ -38,19 +38,22 @@ class PersonTarget:
 
         Raises EngineError when the network fails.
         """
-        fit = Fit.contain(frame.size, self._engine.contract.size)
-        fit.forward(frame.pixels, self._frame[0])
-        found = largest_part(fit.crop(self._look()), trace=TRACE)  # one person: no face on a screen or a poster beside
+        found = largest_part(self.look(frame.pixels), trace=TRACE)  # one person: no face on a screen or poster beside
         return Mask(resize(found, frame.size)) if _is_somebody(found) else None
 
-    def _look(self) -> Alpha:
-        """Runs the seed and the warm-up passes; returns the alpha at working size, (H, W) in 0..1 or NaN."""
+    def look(self, pixels: Pixels) -> Alpha:
+        """Returns what is seen of whoever is in the middle of `pixels` (H, W, 3), and of what touches them.
+
+        It is (h, w) at working size, in 0..1 or NaN, and the caller's. Raises EngineError when the network fails.
+        """
+        fit = Fit.contain((pixels.shape[1], pixels.shape[0]), self._engine.contract.size)
+        fit.forward(pixels, self._frame[0])
         self._gates.set_seed()
         self._step()
         self._gates.set_settle()
         for _ in range(self._engine.contract.warmup):
             self._step()
-        return self._step()
+        return fit.crop(self._step())
 
     def _step(self) -> Alpha:
         state, self._state = self._state or self._engine.new_state(), None
