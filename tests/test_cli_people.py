@@ -54,6 +54,40 @@ def test_two_masks_cut_out_two_people(folder: Path, use_engine: UseEngine, batch
     assert np.abs(alpha - (disc(22) | disc(68))).mean() < 0.01
 
 
+def test_each_person_is_written_to_an_output_of_their_own_beside_everybody(folder: Path, use_engine: UseEngine) -> None:
+    use_engine(lambda: FakeEngine(*SIZE, batch=2))
+    masks = ["--mask", str(folder / "0.png"), "--mask", str(folder / "1.png")]
+
+    assert main(line(folder, *masks, "--per-target")) == 0
+
+    shown = {"out": disc(22) | disc(68), "out-1": disc(22), "out-2": disc(68)}
+    for name, expected in shown.items():
+        assert np.abs(load_mask(folder / name / "0002.png").values - expected).mean() < 0.01, name
+
+
+def test_an_output_of_one_person_that_exists_is_not_replaced(
+    folder: Path, use_engine: UseEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use_engine(lambda: FakeEngine(*SIZE))
+    (folder / "out-1").mkdir()
+    (folder / "out-1" / "mine.txt").write_text("")
+
+    assert main(line(folder, "--mask", str(folder / "0.png"), "--per-target")) == 2
+
+    assert "out-1" in capsys.readouterr().err.replace("\n", "")
+    assert not (folder / "out").exists()
+
+
+def test_outputs_of_people_nobody_named_are_bad_input(
+    folder: Path, use_engine: UseEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use_engine(lambda: FakeEngine(*SIZE))
+
+    assert main(line(folder, "--per-target")) == 2
+
+    assert "--mask" in capsys.readouterr().err
+
+
 def test_a_model_of_another_number_of_people_is_bad_input(
     folder: Path, use_engine: UseEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,11 +26,12 @@ from rtmatte.cli.line import (
     open_target,
     video_source,
 )
+from rtmatte.cli.people import Everybody, Portrait, own_outputs
 from rtmatte.clock import Clock, MonotonicClock
 from rtmatte.compose.backgrounds import parse_background
 from rtmatte.compose.host import AlphaPicture, ComposeOptions, Compositor, Foreground, open_compositor
 from rtmatte.contract import SEED
-from rtmatte.errors import ExitCode
+from rtmatte.errors import ExitCode, InputError
 from rtmatte.frame import Mask
 from rtmatte.imaging import Size, dilate_then_erode, load_mask
 from rtmatte.pipeline import Counts, run_inline
@@ -66,6 +67,10 @@ def file(
             "one is looked for."
         ),
     ] = None,
+    per_target: Annotated[
+        bool,
+        typer.Option("--per-target", help="Write each person alone too, to OUTPUT-1, OUTPUT-2, ... in mask order."),
+    ] = False,
     model: ModelOption = DEFAULT_MODEL,
     device: DeviceOption = Device.AUTO,
     trust: TrustOption = False,
@@ -84,7 +89,11 @@ def file(
     overwrite: OverwriteOption = False,
 ) -> ExitCode:
     """Cut people out of a video, or of a folder of pictures."""
-    check_output(output, overwrite=overwrite)
+    outputs = (output, *(own_outputs(output, len(mask or ())) if per_target else ()))
+    if per_target and not mask:
+        raise InputError("expected a --mask for each person of --per-target, found none; name them")
+    for each in outputs:
+        check_output(each, overwrite=overwrite)
     clock = MonotonicClock()
     with ExitStack() as stack:
         opened = stack.enter_context(open_source(source, clock, fps=fps))
@@ -95,13 +104,16 @@ def file(
         engine = stack.enter_context(closing(ModelChoice(model, device, trust).open(working)))
         if masks and engine.contract.takes(SEED):
             session = Session(engine, [MaskTarget(each) for each in masks], clock, options)
+        elif per_target:
+            raise InputError(f"{model} takes no masks, so it cannot tell people apart; leave --per-target out")
         else:
             session = Session(engine, open_target(None, engine, frames.size, stack), clock, options)
-        compositor = _open_compositor(write, background, clock)
-        sink = stack.enter_context(
-            open_sink(output, size=frames.size, fps=frames.fps, audio_from=_with_sound(source), inputs=[Path(source)])
+        everybody, *alone = (
+            Portrait(_open_compositor(write, background, clock), stack.enter_context(_open_sink(each, source, frames)))
+            for each in outputs
         )
-        counts = _convert(frames, session, compositor, sink, output)
+        compositor = Everybody(everybody.compositor, alone) if alone else everybody.compositor
+        counts = _convert(frames, session, compositor, everybody.sink, output)
     say(f"{output}: {counts.sent} frames, {engine.contract.model} on {engine.backend}")
     return _verdict(session.statuses, corrupt=getattr(opened, "corrupt", 0))
 
@@ -120,9 +132,11 @@ def _first_masks(
     return [Mask(shrink_nearest(mask.values, size)) for mask in treated], replace(options, dilate=0, erode=0)
 
 
-def _with_sound(source: str) -> Path | None:
+def _open_sink(output: Path, source: str, frames: Source) -> Sink:
+    """Returns the sink of `output`, for frames like those of `source`, whose sound it copies."""
     path = Path(source)
-    return path if path.is_file() else None
+    sound = path if path.is_file() else None
+    return open_sink(output, size=frames.size, fps=frames.fps, audio_from=sound, inputs=[path])
 
 
 def _open_compositor(write: Write, background: str, clock: Clock) -> Compositor:
