@@ -113,9 +113,7 @@ class Camera(MediaStreamTrack):
 class Client:
     """A browser's or OBS's part, by aiortc: one connection, and the pictures it sees."""
 
-    connection: RTCPeerConnection = field(
-        default_factory=lambda: RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    )
+    connection: RTCPeerConnection = field(default_factory=lambda: RTCPeerConnection(RTCConfiguration(iceServers=[])))
     tracks: dict[str, Any] = field(default_factory=dict)
     watching: list[asyncio.Task[None]] = field(default_factory=list)
     seen: int = 0
@@ -169,7 +167,9 @@ class Client:
 
     async def close(self) -> None:
         await self.connection.close()
-        await asyncio.gather(*self.watching)
+        for task in self.watching:  # a track that never began never ends
+            task.cancel()
+        await asyncio.gather(*self.watching, return_exceptions=True)
 
 
 async def until(true: Callable[[], object], *, wait: float = 20.0) -> None:
