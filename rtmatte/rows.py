@@ -28,7 +28,8 @@ class Batch:
         self.frames = contract.input(FRAME).zeros()
         self.masks = np.zeros((contract.batch, 1, height, width), np.float32)
         self.gates = Gates.for_contract(contract)
-        self.rows = tuple(Row(self, number, write_every) for number in range(contract.batch))
+        self.write_every = write_every  # None: as the model was made for
+        self.rows = tuple(Row(self, number) for number in range(contract.batch))
         self._engine = engine
         self._state: State | None = None
         self._answer: Array | EngineError = EngineError("no call was made yet")
@@ -67,13 +68,12 @@ class Row:
     """One target's part in a batch: `frame` (H, W, 3) and `mask` (H, W) are what it enters, `first` what it was seeded
     on. A call is laid out by one of three methods, made by `Batch.step`, and read by `alpha`."""
 
-    def __init__(self, batch: Batch, number: int, write_every: int | None) -> None:
+    def __init__(self, batch: Batch, number: int) -> None:
         self.frame, self.mask = batch.frames[number], batch.masks[number, 0]
         self.first = np.zeros_like(self.frame)
         self._batch = batch
         self._number = number
         self._alphas = cycle([np.empty(self.mask.shape, np.float32) for _ in range(RECENT)])
-        self._write_every = write_every
         self._since_seed = 0
 
     @property
@@ -100,7 +100,7 @@ class Row:
     def ordinary(self) -> None:
         """Lays out `frame` as the next one; the contract says when it is stored, and in which slot."""
         self._since_seed += 1
-        slot = self._batch.contract.slot_of(self._since_seed, every=self._write_every)
+        slot = self._batch.contract.slot_of(self._since_seed, every=self._batch.write_every)
         if slot is not None:
             self._batch.gates.set_write(slot, self._number)
 

@@ -68,6 +68,11 @@ class Session:
         """
         self._followers[of].reseed(mask)
 
+    def remember_every(self, frames: int | None) -> None:
+        """Has every `frames`-th frame stored from now on; None: as often as the model was made for."""
+        for batch in self._batches:
+            batch.write_every = frames
+
     @property
     def status(self) -> Status:
         """The session's counts as they are now."""
@@ -86,8 +91,8 @@ class Session:
         counted and the target is hidden. After a failure, or nonsense three times in a row, the network
         is seeded again: from the last alpha that showed somebody while that is a few frames old, else by the target.
         Frames may change their size: when the picture keeps its shape all goes on, otherwise the network is seeded
-        again from the last alpha, stretched like the picture. A blank frame has no alpha, and everybody is lost with it:
-        whoever the next frame shows is to be found anew.
+        again from the last alpha, stretched like the picture. A blank frame has no alpha, and everybody is lost with
+        it: whoever the next frame shows is to be found anew.
         """
         if frame.blank:
             for follower in self._followers:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from threading import Event
+
 import numpy as np
 
 from rtmatte.clock import Clock
 from rtmatte.control import Control, FindPerson, GivenMask, Reseed
 from rtmatte.errors import EngineError
-from rtmatte.frame import Alpha, Frame, Mask, Matte
+from rtmatte.frame import Alpha, Frame, Mask, Matte, Phase
 from rtmatte.imaging import resize
+from rtmatte.ladder import Rung
 from rtmatte.session import Session, SessionOptions
 from rtmatte.step import Engine
 from rtmatte.targets import Pick, Picker, Target
 
+SPARSER = 3  # times as many frames between two that are remembered, on the rung of that name
 SAME = 0.5  # least overlap (intersection over union, at 0.5) of a fresh look with the person who is followed
 
 
@@ -32,10 +37,11 @@ class Choice:
 
 
 class LiveCutter:
-    """Mattes of a live stream: what the control asks for is done between two frames.
+    """Mattes of a live stream: what the control and the ladder ask for is done between two frames.
 
     `finder` looks for somebody without being asked: it should be sure, as SteadyGate is. `looker` answers at once, and
-    is asked about the person who is followed. Used by one thread; its attributes may be read by others.
+    is asked about the person who is followed. `smaller` is what runs in place of `engine` on the rung of that name.
+    One thread cuts; `interrupt` and the attributes are for any.
     """
 
     def __init__(
@@ -44,6 +50,7 @@ class LiveCutter:
         control: Control,
         clock: Clock,
         *,
+        smaller: Engine | None,
         first_mask: Mask | None,
         finder: Target | None,
         looker: Target | None,
@@ -52,21 +59,63 @@ class LiveCutter:
         self.clock = clock
         self.recording = False
         self.warnings: tuple[str, ...] = ()
+        self.rung = Rung.FULL  # where to stand from the next frame on
+        self._stood_on = Rung.FULL
         self._control = control
         self._looker, self._picker = looker, picker
-        self.session = Session(engine, Choice(first_mask, finder), clock, SessionOptions(passes_per_frame=1))
+        self._engines = [engine, *([smaller] if smaller is not None else [])]
+        options = SessionOptions(passes_per_frame=1)
+        self._sessions = [Session(each, Choice(first_mask, finder), clock, options) for each in self._engines]
+        self.session = self._sessions[0]
+        self._interrupted = Event()
         self._trusted: Alpha | None = None  # memory of its own: a session's alphas do not last
+        self._looked_at = clock.now()  # when the person was last looked at afresh
+        self._nobody = np.zeros(engine.contract.size[::-1], np.float32)
+
+    @property
+    def backend(self) -> str:
+        """What runs now."""
+        return self._engines[self._sessions.index(self.session)].backend
+
+    @property
+    def faults(self) -> int:
+        """What the networks got wrong."""
+        return sum(session.status.faults for session in self._sessions)
+
+    def interrupt(self) -> None:
+        """Says that a frame to come did not come after the one before it, so whoever it shows is to be found anew."""
+        self._interrupted.set()
 
     def process(self, frame: Frame) -> Matte:
         """Returns the frame's own matte, its alpha None where there is none to trust."""
-        if not frame.blank:
-            self._obey(frame)
-        matte = self.session.process(frame)
+        if self._interrupted.is_set():
+            self._interrupted.clear()
+            frame = replace(frame, blank=True)
+        if self.rung is not self._stood_on:
+            self._stand_on(self.rung, frame)
         if frame.blank:
             self._trusted = None
-        elif matte.alpha is not None:
+            return self.session.process(frame)
+        self._obey(frame)
+        if self._stood_on is Rung.BLUR_ALL:
+            return Matte(frame, self._nobody, Phase.LOST)
+        matte = self.session.process(frame)
+        if matte.alpha is not None:
             self._keep(matte.alpha)
         return matte
+
+    def _stand_on(self, rung: Rung, frame: Frame) -> None:
+        """Changes what runs. The network that takes over starts from the last alpha, or looks for somebody."""
+        if self._stood_on is Rung.BLUR_ALL:
+            self._trusted = None
+            self.session.reseed(None)
+        session = self._sessions[-1 if rung.gives_up(Rung.SMALLER) else 0]
+        if session is not self.session:
+            session.reseed(None if self._trusted is None else self._last(frame))
+            self.session = session
+        every = self._engines[0].contract.write_every
+        session.remember_every(every * SPARSER if rung.gives_up(Rung.SPARSE) else None)
+        self._stood_on = rung
 
     def _keep(self, alpha: Alpha) -> None:
         if self._trusted is None or self._trusted.shape != alpha.shape:
@@ -83,28 +132,40 @@ class LiveCutter:
                 case FindPerson():
                     self.session.reseed(None)
                 case Reseed():
-                    self.session.reseed(self._fresh(frame))
+                    self._look_afresh(frame)
                 case _:
                     self.recording = command.on
+        every = self._control.settings.reseed_every
+        if every and self._trusted is not None and self.clock.now() - self._looked_at >= every:
+            self._look_afresh(frame)
 
     def _pick(self, frame: Frame, pick: Pick) -> None:
-        found = None if self._picker is None else self._picker.pick(frame, pick)
+        try:
+            found = None if self._picker is None else self._picker.pick(frame, pick)
+        except EngineError:  # as in a fresh look
+            found = None
         if found is None:
             self.warn("nothing was found where you pointed; point at the middle of the person, or draw a box")
         else:
             self.session.reseed(found)
 
-    def _fresh(self, frame: Frame) -> Mask | None:
-        """Returns a fresh look at the person who is followed: the finder's where it means the same one, else the last
-        alpha; None, for the finder to say, when nobody is followed."""
+    def _look_afresh(self, frame: Frame) -> None:
+        """Seeds again: from the finder's mask where that means the person who is followed, else from the last alpha;
+        when nobody is followed the finder is to say who it is."""
+        self._looked_at = self.clock.now()
         if self._trusted is None:
-            return None
-        last = Mask(resize(self._trusted, frame.size))
+            self.session.reseed(None)
+            return
+        last = self._last(frame)
         try:
             look = None if self._looker is None else self._looker.propose(frame)
         except EngineError:  # the session's own calls will tell whether the network is gone
             look = None
-        return look if look is not None and overlap(look, last) >= SAME else last
+        self.session.reseed(look if look is not None and overlap(look, last) >= SAME else last)
+
+    def _last(self, frame: Frame) -> Mask:
+        assert self._trusted is not None
+        return Mask(resize(self._trusted, frame.size))
 
     def warn(self, sentence: str) -> None:
         """Notes a sentence for the user, once."""

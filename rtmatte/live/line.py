@@ -12,19 +12,20 @@ import numpy as np
 from rtmatte.clock import Clock
 from rtmatte.compose.backgrounds import VideoSource
 from rtmatte.control import Control
-from rtmatte.frame import Frame, Mask, Pixels
+from rtmatte.frame import Frame, Mask, Phase, Pixels
 from rtmatte.imaging import Fit, Size
-from rtmatte.ladder import Rung
+from rtmatte.ladder import Ladder, Rung
 from rtmatte.latency import END_TO_END, Meter
 from rtmatte.live.cutting import LiveCutter
 from rtmatte.live.drawing import Painter
 from rtmatte.live.status import LiveStatus, View
-from rtmatte.pipeline import Counts, Progress, Sink, run_live
+from rtmatte.pipeline import NETWORK_BUSY, OUTPUT_BUSY, Counts, Progress, Sink, run_live
 from rtmatte.sources import SourceState
 from rtmatte.step import Engine
 from rtmatte.targets import Picker, Target
 from rtmatte.targets.steady import SteadyGate
 
+LEFT_OUT = "every second one"  # left out on half rate
 WINDOW = 10.0  # seconds of frames behind the percentiles of a status
 
 
@@ -33,7 +34,8 @@ class LiveLine:
 
     Frames leave in `size`, whatever the source gives. `first_mask` says who is cut out of the first frame; otherwise,
     and whenever they are lost, `finder` looks for somebody, and is believed once two looks agree. `picker` knows what a
-    user pointed at. The engine may be shared; `status`, `picture` and the control may be used from any thread.
+    user pointed at. `smaller` is an engine for fewer pixels that may run where `engine` is too slow. Engines may be
+    shared; `status`, `picture` and the control may be used from any thread.
     Raises InputError when the background of the settings cannot be opened.
     """
 
@@ -47,18 +49,29 @@ class LiveLine:
         finder: Target | None = None,
         first_mask: Mask | None = None,
         picker: Picker | None = None,
+        smaller: Engine | None = None,
         video_source: VideoSource | None = None,
         meter: Meter | None = None,
     ) -> None:
         self.size = size
         self.control = control
         self.meter = meter or Meter()
-        self._engine, self._clock = engine, clock
+        self._clock = clock
         steady = None if finder is None else SteadyGate(finder, clock)
         self._cutter = LiveCutter(
-            engine, control, clock, first_mask=first_mask, finder=steady, looker=finder, picker=picker
+            engine,
+            control,
+            clock,
+            smaller=smaller,
+            first_mask=first_mask,
+            finder=steady,
+            looker=finder,
+            picker=picker,
         )
         self._painter = Painter(control, clock, video_source)
+        self._ladder = Ladder(_rungs(engine, smaller))
+        self._warnings: tuple[str, ...] = ()
+        self._left_out = False  # whether the frame before this one was, on half rate
         self._counts = Counts()
         self._source: object = None
         self._sink: object = None
@@ -71,11 +84,20 @@ class LiveLine:
 
         def note(counts: Counts) -> None:
             self._counts = counts
+            self._keep_up(counts)
             if progress is not None:
                 progress(counts)
 
-        fitted = _fitted(source, self.size)
-        self._counts = run_live(fitted, self._cutter, self._painter, sink, meter=self.meter, stop=stop, progress=note)
+        self._counts = run_live(
+            self._fitted(source),
+            self._cutter,
+            self._painter,
+            sink,
+            meter=self.meter,
+            progress=note,
+            stop=stop,
+            admit=self._admit,
+        )
         return self._counts
 
     @property
@@ -89,39 +111,68 @@ class LiveLine:
         now, session = self._clock.now(), self._cutter.session.status
         told: tuple[str, ...] = getattr(self._sink, "warnings", ())
         stages = self.meter.summary(since=now - WINDOW)
-        warnings = (*session.warnings, *self._cutter.warnings, *self._painter.warnings, *told)
+        warnings = (*session.warnings, *self._warnings, *self._cutter.warnings, *self._painter.warnings, *told)
         return LiveStatus(
             phase=session.phase,
             counts=self._counts,
             fps=self.meter.fps(now),
             latency=stages.pop(END_TO_END, None),
             stages=stages,
-            backend=self._engine.backend,
-            rung=Rung.FULL,
+            backend=self._cutter.backend,
+            rung=self._ladder.rung,
             source=getattr(self._source, "state", SourceState.LIVE),
             message=getattr(self._source, "message", ""),
-            faults=session.faults,
+            faults=self._cutter.faults,
             drift=None,
             warnings=tuple(dict.fromkeys((*warnings, *filter(None, [session.last_error])))),
         )
 
     def picture(self, view: View = "composite") -> Pixels | None:
-        """Returns a copy of the newest picture of a view: the composite as it leaves, the matte (H, W, 1), the
-        cut-out on a checkerboard, or the original, which shows the room. Asking once a second or more keeps the copies coming; None at first."""
+        """Returns a copy of the newest picture of a view: the composite as it leaves, the matte (H, W, 1), the cut-out
+        on a checkerboard, or the original, which shows the room.
+
+        Asking once a second or more keeps the copies coming; None at first.
+        """
         return self._painter.picture(view)
 
+    def _keep_up(self, counts: Counts) -> None:
+        """Lets the ladder see how many frames were lost, while somebody is shown or the ladder lets nobody be."""
+        stood = self._ladder.rung
+        if self._cutter.session.status.phase is not Phase.TRACKING and stood is not Rung.BLUR_ALL:
+            self._ladder.pause()
+            return
+        dropped = counts.dropped
+        lost = dropped.get(NETWORK_BUSY, 0) + dropped.get(OUTPUT_BUSY, 0)
+        came = counts.received - dropped.get(LEFT_OUT, 0)
+        rung = self._ladder.observe(self._clock.now(), came=came, lost=lost)
+        if rung is not stood:
+            self._cutter.rung = rung
+            if rung.gives_up(stood) and rung.warning not in self._warnings:
+                self._warnings += (rung.warning,)
 
-def _fitted(source: Iterable[Frame], size: Size) -> Iterator[Frame]:
-    """Yields the frames in `size`, with black around those of another shape; the first one of a new shape is blank,
-    since nobody stands where they stood."""
-    canvas = np.zeros((size[1], size[0], 3), np.uint8)
-    box: tuple[int, int, int, int] | None = None
-    for frame in source:
-        before, fit = box, Fit.contain(frame.size, size)
-        box = fit.box
-        turned = before is not None and before != box
-        if frame.size == size:
-            yield replace(frame, blank=True) if turned else frame
-        else:
-            fit.forward(frame.pixels, canvas)
-            yield replace(frame, pixels=canvas, blank=frame.blank or turned)
+    def _admit(self, frame: Frame) -> str | None:
+        self._left_out = self._ladder.rung.gives_up(Rung.HALF_RATE) and not self._left_out
+        return LEFT_OUT if self._left_out else None
+
+    def _fitted(self, source: Iterable[Frame]) -> Iterator[Frame]:
+        """Yields the frames in the line's size, with black around those of another shape.
+
+        The cutter hears of blank ones, and of another shape, here: the frame that says so may be dropped on its way.
+        """
+        canvas = np.zeros((self.size[1], self.size[0], 3), np.uint8)
+        box: tuple[int, int, int, int] | None = None
+        for frame in source:
+            before, fit = box, Fit.contain(frame.size, self.size)
+            box = fit.box
+            if frame.blank or (before is not None and before != box):
+                self._cutter.interrupt()
+            if frame.size != self.size:
+                fit.forward(frame.pixels, canvas)
+                frame = replace(frame, pixels=canvas)
+            yield frame
+
+
+def _rungs(engine: Engine, smaller: Engine | None) -> list[Rung]:
+    """Returns the rungs on which something changes with these engines."""
+    possible = {Rung.SMALLER: smaller is not None, Rung.SPARSE: engine.contract.slots > 1}
+    return [rung for rung in Rung if possible.get(rung, True)]

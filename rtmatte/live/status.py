@@ -19,10 +19,10 @@ View = Literal["composite", "matte", "checkerboard", "original"]
 class LiveStatus:
     """The line as it is now.
 
-    `fps` counts the frames sent in the last second, `latency` runs from capture to sending over the last ten and is
-    None before the first frame; `stages` is what each stage, and waiting between them, takes of it. `rung` is how far the line was degraded to keep up. `drift` is the last drift score,
-    0..1, None where none was taken. `message` says what to do about a source that is not live. `warnings` are
-    sentences for the user, each to be told once.
+    `fps` counts the frames sent in the last second; `latency` runs from capture to sending over the last ten, None
+    before the first frame, and `stages` is what each stage, and waiting between them, takes of it. `rung` is how far
+    the line was degraded to keep up. `drift` is the last drift score, 0..1, None where none was taken. `message` says
+    what to do about a source that is not live. `warnings` are sentences for the user, each to be told once.
     """
 
     phase: Phase
