@@ -150,7 +150,7 @@ def overlap(one: Alpha, other: Alpha) -> float:
 
 
 def _around(body: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """Returns the box (left, top, right, bottom) of a person with half of its size on each side: what was lost is there."""
+    """Returns the box (left, top, right, bottom) of a person and half of its size around it: what was lost is there."""
     columns, rows = np.flatnonzero(body.any(axis=0)), np.flatnonzero(body.any(axis=1))
     if not columns.size:
         return 0, 0, 0, 0
