@@ -170,9 +170,8 @@ def test_bodies_have_a_type_a_size_and_a_time() -> None:
                 )
                 assert response.status == 400, body[:20]
             reader, writer = await asyncio.open_connection("127.0.0.1", room.client.port)
-            writer.write(
-                b"POST /whip HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/sdp\r\nContent-Length: 100\r\n\r\nv"
-            )
+            writer.write(b"POST /whip HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/sdp\r\n")
+            writer.write(b"Content-Length: 100\r\n\r\nv")
             assert b" 408 " in await asyncio.wait_for(reader.readline(), 5)
             writer.close()
 
