@@ -134,8 +134,8 @@ class Shrink:
         height, width = out.shape[:2]
         depth = 0
         while pixels.shape[0] > 2 * height or pixels.shape[1] > 2 * width:
-            size = max(width, pixels.shape[1] // 2), max(height, pixels.shape[0] // 2)
-            pixels = _interpolate(pixels, self._half(depth, (size[1], size[0], *pixels.shape[2:]), pixels.dtype))
+            rows, columns = max(height, pixels.shape[0] // 2), max(width, pixels.shape[1] // 2)
+            pixels = _halve(pixels, self._half(depth, (rows, columns, *pixels.shape[2:]), pixels.dtype))
             depth += 1
         if pixels.shape == out.shape:
             np.copyto(out, pixels)
@@ -148,6 +148,11 @@ class Shrink:
         elif self._halves[depth].shape != shape or self._halves[depth].dtype != dtype:
             self._halves[depth] = np.empty(shape, dtype)
         return self._halves[depth]
+
+
+def _halve(pixels: Picture, out: Picture) -> Picture:
+    even = pixels.shape[0] == 2 * out.shape[0] and pixels.shape[1] == 2 * out.shape[1]
+    return _interpolate(pixels, out) if even else resize(pixels, out.shape[1::-1], out)
 
 
 def _interpolate(pixels: Picture, out: Picture) -> Picture:

@@ -37,6 +37,8 @@ CODEC_EDGE = 0.1  # of a picture's pixels: edges between patches, where halved c
 EXACT_LEVELS = 2  # inside a patch: YCbCr rounded to bytes moves RGB by two levels at most
 MEMORY_NOISE = 10 * 2**20  # bytes of RSS that come and go by themselves; 350 pictures held back would be 40 MB
 MEDIA_TIME = 1e-3  # seconds: Matroska keeps milliseconds
+SHRUNK_NOISE = 1.15  # white noise made smaller, over its means of areas: single pixels would keep 1.9 to 26 times as much
+SHRUNK_LIKENESS = 0.65  # correlation of the same; single pixels have 0.3 at most
 BLEED_MOST = 3  # levels of a white person that reach a black room through the blur, as seen behind the person
 
 
@@ -93,12 +95,8 @@ def assert_same_drift(drift: Drift) -> None:
 
 
 def assert_step_in_half(drift: Drift) -> None:
-    """Fails unless steps in half precision stay near the float32 ones they started with.
-
-    The median frame is judged: on untrained weights a query's mask lies near p = 0.5, and one token that flips moves
-    its frame by 2e-2.
-    """
-    assert np.median(drift.means) <= HALF_STEP_MEAN, str(drift)
+    """Fails unless steps in half precision stay near the float32 ones they started with, over all and at the end."""
+    assert max(drift.mean, drift.last_mean) <= HALF_STEP_MEAN, str(drift)
 
 
 def assert_half_drift(drift: Drift) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rtmatte.errors import InputError, MaskError, SinkError, SourceError
 from rtmatte.frame import Mask
 from rtmatte.imaging import Fit, dilate_then_erode, largest_part, load_image, load_mask, resize, save_png
+from tests.assertions import SHRUNK_LIKENESS, SHRUNK_NOISE
 
 SIZES = st.tuples(st.integers(1, 90), st.integers(1, 90))
 
@@ -147,6 +148,28 @@ def test_a_fit_is_inside_centred_undistorted_and_black_around(source: tuple[int,
     assert abs(height - source[1] * scale) <= 0.5 or height == 1
     assert (fit.crop(out) == 200).all()
     assert int((out == 0).sum()) == out.size - fit.crop(out).size
+
+
+@pytest.mark.parametrize("source", [(1280, 720), (640, 480), (1920, 1080), (4000, 90), (101, 57)])
+def test_every_pixel_counts_when_a_frame_is_made_smaller(source: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (source[1], source[0], 3), np.uint8)
+    fit = Fit.contain(source, (50, 28))
+    means, found = fit.crop(np.zeros((28, 50, 3), np.uint8)), np.zeros((28, 50, 3), np.uint8)
+
+    fit.forward(noise, found)
+
+    cv2.resize(noise, fit.box[2:], means, interpolation=cv2.INTER_AREA)
+    shown = fit.crop(found)
+    assert np.corrcoef(shown.ravel(), means.ravel())[0, 1] > SHRUNK_LIKENESS
+    assert shown.std() < SHRUNK_NOISE * means.std()
+
+
+def test_a_half_is_the_mean_of_four() -> None:
+    pixels, out = picture(128, 72), np.zeros((36, 64, 3), np.uint8)
+
+    Fit.contain((128, 72), (64, 36)).forward(pixels, out)
+
+    np.testing.assert_allclose(out, pixels.reshape(36, 2, 64, 2, 3).mean(axis=(1, 3)), atol=0.5)
 
 
 def test_a_frame_of_the_working_size_passes_unchanged() -> None:
