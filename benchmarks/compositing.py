@@ -1,4 +1,4 @@
-"""What drawing costs: the alpha brought to frame size, each background, the blend, and whole pictures.
+"""What a frame costs beside the network: fitting it in, each background, and whole pictures.
 
     python -m benchmarks.compositing --size 1280x720 --json compositing.json
 
@@ -26,12 +26,11 @@ from rich.table import Table
 from benchmarks import report
 from rtmatte.clock import MonotonicClock
 from rtmatte.compose.backgrounds import Background, BackgroundSpec, Looped, Still, open_background
-from rtmatte.compose.host import AlphaPicture, ComposeOptions, Composite, Foreground, blend
+from rtmatte.compose.host import AlphaPicture, ComposeOptions, Composite, Foreground
+from rtmatte.compose.look import Look
 from rtmatte.compose.refine import Refiner
-from rtmatte.compose.scratch import Scratch
-from rtmatte.errors import InputError
 from rtmatte.frame import Frame, Matte, Phase
-from rtmatte.imaging import Size, resize
+from rtmatte.imaging import Fit, Size, parse_size, resize
 from rtmatte.latency import Percentiles
 
 BURN_IN = 20  # rounds: buffers are made, caches and clocks settle
@@ -64,8 +63,8 @@ def scenes(size: Size, working: Size) -> list[Matte]:
     return made
 
 
-def parts(size: Size) -> dict[str, Draw]:
-    """Returns what is timed, by name; whole pictures include the refinement."""
+def parts(size: Size, working: Size) -> dict[str, Draw]:
+    """Returns what is timed, by name; composites include the refinement and, unless they say so, the edge's colours."""
     picture: NDArray[np.uint8] = np.random.default_rng(1).integers(0, 256, (1080, 1920, 3), np.uint8)
 
     def play(_: Path) -> Iterator[Frame]:
@@ -78,31 +77,41 @@ def parts(size: Size) -> dict[str, Draw]:
         "blur": lambda: open_background(BackgroundSpec("blur")),
     }
     options = ComposeOptions()
-    named: dict[str, Draw] = {"refine": Refiner().alpha, "blend": _blend_alone(size)}
-    named |= {f"behind: {name}": _behind_alone(make(), size) for name, make in backgrounds.items()}
-    named |= {
-        f"composite: {name}": Composite(make(), options, MonotonicClock()).render for name, make in backgrounds.items()
+    named: dict[str, Draw] = {
+        "fit": _fit_alone(size, working),
+        "cut out": Refiner().cut,
+        "whole alpha": Refiner().alpha,
     }
+    named |= {f"behind: {name}": _behind_alone(make(), size, working) for name, make in backgrounds.items()}
+    named |= {f"composite: {name}": _composite(make()).render for name, make in backgrounds.items()}
+    named["composite: blur, colours as they are"] = _composite(backgrounds["blur"](), Look(despill=0)).render
+    named["all but the network: blur"] = _one_after_the_other(_fit_alone(size, working), named["composite: blur"])
     return named | {"alpha picture": AlphaPicture(options).render, "foreground": Foreground(options).render}
 
 
-def _blend_alone(size: Size) -> Draw:
-    scratch, alpha = Scratch(), np.full((size[1], size[0]), 0.5, np.float32)
-    behind, out = np.zeros((size[1], size[0], 3), np.uint8), np.empty((size[1], size[0], 3), np.uint8)
-    return lambda matte: blend(scratch.as_bytes(matte.frame.pixels), behind, alpha, out, scratch=scratch)
+def _composite(background: Background, look: Look | None = None) -> Composite:
+    return Composite(background, ComposeOptions(), MonotonicClock(), look=look)
 
 
-def _behind_alone(background: Background, size: Size) -> Draw:
-    scratch = Scratch()
-    whole = scratch.array("alpha", (size[1], size[0]), np.float32)
-    whole.fill(0)
+def _one_after_the_other(first: Draw, second: Draw) -> Draw:
+    return lambda matte: (first(matte), second(matte))
+
+
+def _fit_alone(size: Size, working: Size) -> Draw:
+    fit, fitted = Fit.contain(size, working), np.empty((working[1], working[0], 3), np.uint8)
+    return lambda matte: fit.forward(matte.frame.pixels, fitted)
+
+
+def _behind_alone(background: Background, size: Size, working: Size) -> Draw:
+    out = np.empty((size[1], size[0], 3), np.uint8)
+    picture, nobody = np.zeros((working[1], working[0], 3), np.uint8), np.zeros(working[::-1], np.float32)
     shown = (number / 30 for number in count())  # every draw is a frame later: a video moves on
-    return lambda matte: background.behind(scratch.as_bytes(matte.frame.pixels), whole, at=next(shown))
+    return lambda matte: background.behind(picture, nobody, out, at=next(shown))
 
 
 def measure(size: Size, working: Size, rounds: int) -> dict[str, Cost]:
     """Returns the cost of each part over `rounds` rounds after the burn-in."""
-    drawn, timed = scenes(size, working), parts(size)
+    drawn, timed = scenes(size, working), parts(size, working)
     wall: dict[str, list[float]] = {name: [] for name in timed}
     processor: dict[str, list[float]] = {name: [] for name in timed}
     for number in track(range(BURN_IN + rounds), "drawing", console=Console(stderr=True)):
@@ -119,13 +128,6 @@ def measure(size: Size, working: Size, rounds: int) -> dict[str, Cost]:
         name: Cost(Percentiles.of(np.array(wall[name])), Percentiles.of(np.array(processor[name])).p50)
         for name in timed
     }
-
-
-def _size(text: str) -> Size:
-    width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise InputError(f"expected a size such as 1280x720, found {text!r}")
-    return int(width), int(height)
 
 
 def _table(costs: dict[str, Cost], title: str) -> Table:
@@ -145,7 +147,7 @@ def main(
 ) -> None:
     """Times the drawing of composites."""
     cv2.setNumThreads(threads)
-    costs = measure(_size(size), _size(working), rounds)
+    costs = measure(parse_size(size), parse_size(working), rounds)
     Console().print(_table(costs, f"{size} from {working}, {threads} threads, {rounds} rounds"))
     if json is not None:
         body = {name: asdict(cost) for name, cost in costs.items()}

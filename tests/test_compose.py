@@ -24,6 +24,7 @@ from rtmatte.compose.host import (
     SideBySide,
     open_compositor,
 )
+from rtmatte.compose.look import Look
 from rtmatte.errors import InputError
 from rtmatte.frame import Alpha, Frame, Matte, Phase
 from rtmatte.imaging import Size, resize
@@ -91,7 +92,7 @@ def test_every_alpha_between_is_rounded_once() -> None:
     rng = np.random.default_rng(0)
     room, behind = (rng.integers(0, 256, (90, 160, 3), np.uint8) for _ in range(2))
     alpha = rng.random((90, 160), np.float32)
-    composite = Composite(Still(behind), ComposeOptions(), ManualClock())
+    composite = Composite(Still(behind), ComposeOptions(), ManualClock(), look=Look(despill=0))
 
     drawn = composite.render(Matte(Frame(0, room, 0.0), alpha, Phase.TRACKING)).pixels
 
@@ -243,7 +244,7 @@ def test_the_cut_out_is_straight_colour_with_nothing_of_the_room_under_alpha_zer
     alpha = disc()
     of = matte(alpha)
 
-    found = Foreground(ComposeOptions()).render(of).pixels
+    found = Foreground(ComposeOptions(), look=Look(despill=0)).render(of).pixels
 
     assert found.shape == (90, 160, 4)
     np.testing.assert_array_equal(found[..., 3], np.rint(alpha * 255))

@@ -21,7 +21,6 @@ from rtmatte.compose.blur import Blur
 from rtmatte.compose.scratch import Bytes
 from rtmatte.errors import InputError, SourceError
 from rtmatte.frame import Alpha, Frame
-from rtmatte.imaging import Size
 
 GREEN = (0, 255, 0)
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
@@ -79,17 +78,17 @@ def _file(path: Path) -> BackgroundSpec:
 
 
 class Background(Protocol):
-    """Something to put behind a person. The pictures it gives are leases until its next call.
+    """Something to put behind a person.
 
     `at` is the time of the frame in seconds, on any clock that only this stream uses.
     """
 
-    def behind(self, pixels: Bytes, alpha: Alpha, *, at: float) -> Bytes:
-        """Returns the picture (H, W, 3) behind the person of `pixels` (H, W, 3) with `alpha` (H, W)."""
+    def behind(self, picture: Bytes, alpha: Alpha, out: Bytes, *, at: float) -> None:
+        """Fills `out` (H, W, 3) with what is behind the person of `picture` (h, w, 3) with `alpha` (h, w)."""
         ...
 
-    def plain(self, size: Size, *, at: float) -> Bytes:
-        """Returns a picture of `size` that shows nothing of the room, for when there is no trustworthy matte."""
+    def plain(self, out: Bytes, *, at: float) -> None:
+        """Fills `out` (H, W, 3) with what shows nothing of the room, for when there is no trustworthy matte."""
         ...
 
 
@@ -133,14 +132,14 @@ class Still:
         self._picture = picture
         self._fitted = picture
 
-    def behind(self, pixels: Bytes, alpha: Alpha, *, at: float) -> Bytes:
-        return self.plain((pixels.shape[1], pixels.shape[0]), at=at)
+    def behind(self, picture: Bytes, alpha: Alpha, out: Bytes, *, at: float) -> None:
+        self.plain(out, at=at)
 
-    def plain(self, size: Size, *, at: float) -> Bytes:
-        if self._fitted.shape[1::-1] != size:
-            self._fitted = np.empty((size[1], size[0], 3), np.uint8)
+    def plain(self, out: Bytes, *, at: float) -> None:
+        if self._fitted.shape != out.shape:
+            self._fitted = np.empty(out.shape, np.uint8)
             cover(self._picture, self._fitted)
-        return self._fitted
+        np.copyto(out, self._fitted)
 
 
 class Looped:
@@ -166,13 +165,18 @@ class Looped:
         self._at: float | None = None
         self._canvas = np.zeros((1, 1, 3), np.uint8)
 
-    def behind(self, pixels: Bytes, alpha: Alpha, *, at: float) -> Bytes:
-        return self.plain((pixels.shape[1], pixels.shape[0]), at=at)
+    def behind(self, picture: Bytes, alpha: Alpha, out: Bytes, *, at: float) -> None:
+        self.plain(out, at=at)
 
-    def plain(self, size: Size, *, at: float) -> Bytes:
-        if self._canvas.shape[1::-1] != size:
-            old, self._canvas = self._canvas, np.empty((size[1], size[0], 3), np.uint8)
+    def plain(self, out: Bytes, *, at: float) -> None:
+        if self._canvas.shape != out.shape:
+            old, self._canvas = self._canvas, np.empty(out.shape, np.uint8)
             cover(old, self._canvas)
+        self._move_on(at)
+        np.copyto(out, self._canvas)
+
+    def _move_on(self, at: float) -> None:
+        """Draws the frames that are due at the time `at`."""
         if self._at is None:
             self._due = at
         elif at < self._at:  # the stream before it started over
@@ -180,11 +184,10 @@ class Looped:
         self._at = at
         for _ in range(self.CATCH_UP):
             if self._next is None or self._due > at:
-                return self._canvas
+                return
             cover(self._next.pixels, self._canvas)
             self._advance(self._next)
         self._due = max(self._due, at + self._period)
-        return self._canvas
 
     def _advance(self, shown: Frame) -> None:
         following = self._decode()

@@ -16,7 +16,7 @@ SLATE = (52, 58, 66)  # RGB; what is shown where nothing may be shown
 
 
 class Blur:
-    """The frame's own background, blurred over background pixels only: blur(frame * w) / blur(w).
+    """The frame's own background, blurred over background pixels only: blur(picture * w) / blur(w).
 
     `strength` of 1 to 100 is a Gaussian with a standard deviation of 1.4 % to 6 % of the frame's shorter side. It runs
     on a picture made 2 to 32 times smaller, which stays within 1/255 of the full-size blur on average. A pixel counts
@@ -32,35 +32,35 @@ class Blur:
     def __init__(self, strength: float) -> None:
         self._strength = strength
         self._scratch = Scratch()
+        self._smaller = imaging.Shrink(), imaging.Shrink()
 
-    def behind(self, pixels: Bytes, alpha: Alpha, *, at: float) -> Bytes:
-        height, width = pixels.shape[:2]
+    def behind(self, picture: Bytes, alpha: Alpha, out: Bytes, *, at: float) -> None:
+        height, width = out.shape[:2]
         share = self.WEAKEST + (self.WIDEST - self.WEAKEST) * self._strength / 100
         sigma = share * min(width, height)
         shrink = next((n for n in (32, 16, 8, 4, 2) if sigma >= n * self.FINEST), 1)
         small = -(-width // shrink), -(-height // shrink)
-        room, weights = self._weighted(pixels, alpha, small)
+        room, weights = self._weighted(picture, alpha, small)
         # Averaging on the way down and interpolating on the way up blur by themselves: 1/12 + 1/6 pixel squared.
         variance = (sigma / shrink) ** 2 - (0.25 if shrink > 1 else 0.0)
         blurred = self._normalised(room, weights, max(variance, 0.01) ** 0.5)  # a few pixels have nothing to blur
-        out: Bytes = imaging.resize(blurred, (width, height), self._scratch.array("out", pixels.shape, np.uint8))
-        return out
+        imaging.resize(blurred, (width, height), out)
 
-    def plain(self, size: imaging.Size, *, at: float) -> Bytes:
-        slate: Bytes = self._scratch.array("slate", (size[1], size[0], 3), np.uint8)
-        slate[:] = SLATE
-        return slate
+    def plain(self, out: Bytes, *, at: float) -> None:
+        out[:] = SLATE
 
-    def _weighted(self, pixels: Bytes, alpha: Alpha, small: imaging.Size) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _weighted(self, picture: Bytes, alpha: Alpha, small: imaging.Size) -> tuple[NDArray[Any], NDArray[Any]]:
         """Returns the background (h, w, 3) times its weights, and the weights (h, w), both float32 at size `small`."""
         shape = small[1], small[0]
-        picture = imaging.resize(pixels, small, self._scratch.array("picture", (*shape, 3), np.uint8))
-        weights = imaging.resize(alpha, small, self._scratch.array("weights", shape, np.float32))
+        shrunk = self._scratch.array("picture", (*shape, 3), np.uint8)
+        weights = self._scratch.array("weights", shape, np.float32)
+        self._smaller[0].into(picture, shrunk)
+        self._smaller[1].into(alpha, weights)
         weights *= -self.STEEPNESS
         weights += 1.0
         np.maximum(weights, 0.0, out=weights)
-        room = self._scratch.array("room", picture.shape, np.float32)
-        cv2.multiply(picture, self._three(weights), room, dtype=cv2.CV_32F)
+        room = self._scratch.array("room", shrunk.shape, np.float32)
+        cv2.multiply(shrunk, self._three(weights), room, dtype=cv2.CV_32F)
         return room, weights
 
     def _normalised(self, room: NDArray[Any], weights: NDArray[Any], sigma: float) -> NDArray[Any]:

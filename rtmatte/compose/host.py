@@ -14,6 +14,8 @@ import numpy as np
 
 from rtmatte.clock import Clock
 from rtmatte.compose.backgrounds import Background, BackgroundSpec, VideoSource, open_background
+from rtmatte.compose.look import Look
+from rtmatte.compose.paint import Painter
 from rtmatte.compose.refine import Refiner
 from rtmatte.compose.scratch import Bytes, Scratch
 from rtmatte.errors import InputError
@@ -68,15 +70,26 @@ class Composite:
     where there is one; then, at once when there is none of this size, comes the plain background.
     """
 
-    def __init__(self, background: Background, options: ComposeOptions, clock: Clock) -> None:
+    def __init__(
+        self, background: Background, options: ComposeOptions, clock: Clock, *, look: Look | None = None
+    ) -> None:
         self._background = background
         self._hold = options.hold
         self._clock = clock
-        self._refiner = Refiner()
-        self._scratch = Scratch()
+        self._refiner = Refiner(look)
+        self._painter = Painter()
         self._ring = Ring(options.leases)
         self._last: Frame | None = None  # no lease is taken while it is held, so its pixels stand
         self._last_at = 0.0
+
+    @property
+    def look(self) -> Look:
+        """How the edge is drawn; it may be set between two frames."""
+        return self._refiner.look
+
+    @look.setter
+    def look(self, look: Look) -> None:
+        self._refiner.look = look
 
     def alpha(self, matte: Matte) -> Alpha:
         """Returns the alpha (H, W) float32 in 0..1 at frame size; zeros without one. A lease until the next matte."""
@@ -85,13 +98,12 @@ class Composite:
     def render(self, matte: Matte) -> Frame:
         """Returns the composite as a leased frame."""
         frame = matte.frame
-        if matte.alpha is None:
+        cutout = self._refiner.cut(matte)
+        if cutout is None:
             return self._hidden(frame)
-        pixels = self._scratch.as_bytes(frame.pixels)
-        alpha = self.alpha(matte)
-        behind = self._background.behind(pixels, alpha, at=_time(frame))
-        out = self._ring.lease(pixels.shape)
-        blend(pixels, behind, alpha, out, scratch=self._scratch)
+        out = self._ring.lease(cutout.pixels.shape)
+        self._background.behind(cutout.small, cutout.cover, out, at=_time(frame))
+        self._painter.over(cutout, out, self.look)
         self._last, self._last_at = _drawn(frame, out), self._clock.now()
         return self._last
 
@@ -100,7 +112,7 @@ class Composite:
             return _drawn(frame, self._last.pixels)
         self._last = None
         out = self._ring.lease((frame.size[1], frame.size[0], 3))
-        np.copyto(out, self._background.plain(frame.size, at=_time(frame)))
+        self._background.plain(out, at=_time(frame))
         return _drawn(frame, out)
 
     def _age(self, last: Frame, frame: Frame) -> float:
@@ -128,23 +140,30 @@ class AlphaPicture:
 class Foreground:
     """The person cut out: (H, W, 4) uint8, RGB with straight alpha, and black where nothing of the person is.
 
-    Without a trustworthy matte it is all zero.
+    At the edge the colours are the person's own, as far as `look.despill` goes. Without a trustworthy matte it is all
+    zero.
     """
 
-    def __init__(self, options: ComposeOptions) -> None:
+    def __init__(self, options: ComposeOptions, *, look: Look | None = None) -> None:
+        self.look = look or Look()
         self._refiner = Refiner()
+        self._painter = Painter()
         self._scratch = Scratch()
         self._ring = Ring(options.leases)
 
     def render(self, matte: Matte) -> Frame:
         """Returns the cut-out as a leased frame."""
-        pixels = self._scratch.as_bytes(matte.frame.pixels)
-        alpha: Bytes = self._scratch.array("alpha", pixels.shape[:2], np.uint8)
+        width, height = matte.frame.size
+        out = self._ring.lease((height, width, 4))
+        self._refiner.look = self.look
+        cutout = self._refiner.cut(matte)
+        if cutout is None:
+            out.fill(0)
+            return _drawn(matte.frame, out)
+        alpha: Bytes = self._scratch.array("alpha", (height, width), np.uint8)
         quantise(self._refiner.alpha(matte), alpha)
-        person: Bytes = self._scratch.array("person", pixels.shape, np.uint8)
-        person.fill(0)  # straight alpha would carry the room under alpha 0
-        cv2.copyTo(pixels, alpha, person)
-        out = self._ring.lease((*pixels.shape[:2], 4))
+        person: Bytes = self._scratch.array("person", (height, width, 3), np.uint8)
+        self._painter.alone(cutout, alpha, person, self.look)
         cv2.mixChannels([person, alpha], [out], [0, 0, 1, 1, 2, 2, 3, 3])
         return _drawn(matte.frame, out)
 
@@ -175,16 +194,6 @@ class PassThrough:
     def render(self, matte: Matte) -> Frame:
         """Returns the matte's own frame."""
         return matte.frame
-
-
-def blend(front: Bytes, behind: Bytes, alpha: Alpha, out: Bytes, *, scratch: Scratch) -> None:
-    """Writes alpha * front + (1 - alpha) * behind into `out`, rounded: all (H, W, 3) uint8, `alpha` (H, W) in 0..1.
-
-    blendLinear divides by the sum of the weights plus 1e-5, which no byte shows. Measured at 1280x720 on two threads:
-    1.5 ms, as fast as bytes times bytes in three passes and without their second rounding.
-    """
-    rest = np.subtract(1.0, alpha, out=scratch.array("rest", alpha.shape, np.float32))
-    cv2.blendLinear(front, behind, alpha, rest, out)
 
 
 def quantise(alpha: Alpha, out: Bytes) -> None:

@@ -1,4 +1,4 @@
-"""The alpha at frame size: detail of the frame's luma put back into a matte computed at a smaller working size.
+"""A matte brought to its frame: what of the frame is the person, and how much of it at every pixel of the edge.
 
 It adds no matte of its own: where the working alpha is flat, the answer is its linear interpolation.
 """
@@ -12,89 +12,115 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtmatte import imaging
-from rtmatte.compose.scratch import Scratch
+from rtmatte.compose import guided, wrap
+from rtmatte.compose.cutout import Cutout
+from rtmatte.compose.edge import shaped
+from rtmatte.compose.look import Look
+from rtmatte.compose.runs import Runs
+from rtmatte.compose.scratch import Bytes, Scratch
+from rtmatte.compose.steady import Steady
 from rtmatte.frame import Alpha, Matte
 
-# Measured on cut-outs over photographs at 2.5x, with and without sensor noise of 4 levels: a radius of 1 to 3 and a
-# floor of 6 to 65 levels squared differ by a few percent of MAD.
-RADIUS = 2  # of the window, in working pixels
-NOISE = 26.0  # variance of luma (levels squared) below which an edge counts as noise
-BAND = 8.0  # alpha * (1 - alpha) * BAND >= 1: full detail, from alpha 0.15 to 0.85
+SURE = 1 / 512  # an alpha so near to 0 or 1 is drawn as 0 or 1, which is less than half a level of any picture
 
 
 class Refiner:
-    """Brings mattes to the size of their frames, in memory that is made once per size."""
+    """Brings mattes to the size of their frames, in memory that is made once per size.
 
-    def __init__(self) -> None:
+    `look` may be set at any time and counts from the next matte on.
+    """
+
+    def __init__(self, look: Look | None = None) -> None:
+        self.look = look or Look()
         self._scratch = Scratch()
+        self._shrink = imaging.Shrink()
+        self._steady = Steady()
+        self._edge = Runs()
         self._matte: Matte | None = None
-        self._alpha: Alpha
+        self._cutout: Cutout | None = None
+        self._alpha: Alpha | None = None
+
+    def cut(self, matte: Matte) -> Cutout | None:
+        """Returns the person of a matte, and None without a trustworthy one; a lease until the next matte."""
+        if matte is not self._matte:  # several pictures may be drawn from one matte
+            self._cutout = self._cut(matte)
+            self._matte, self._alpha = matte, None
+        return self._cutout
 
     def alpha(self, matte: Matte) -> Alpha:
         """Returns the alpha (H, W) float32 in 0..1 at the frame's size; all zero without a trustworthy matte.
 
-        It is a lease until the next call with another matte, and the engine's own memory when the sizes are equal.
+        It is a lease until the next matte, and the engine's own memory when the sizes are equal and the look is plain.
         """
-        if matte is not self._matte:  # several pictures may be drawn from one matte
-            self._alpha = self._at_frame_size(matte)
-            self._matte = matte
+        cutout = self.cut(matte)
+        if self._alpha is None:
+            self._alpha = self._whole(cutout, matte)
         return self._alpha
 
-    def _at_frame_size(self, matte: Matte) -> Alpha:
-        width, height = matte.frame.size
+    def _whole(self, cutout: Cutout | None, matte: Matte) -> Alpha:
+        shape = matte.frame.size[::-1]
+        if cutout is not None and cutout.cover.shape == shape:
+            return cutout.cover
+        out: Alpha = self._scratch.array("whole", shape, np.float32)
+        if cutout is None:
+            out.fill(0)
+        else:
+            cv2.resize(cutout.cover, shape[::-1], out, interpolation=cv2.INTER_LINEAR)
+            cutout.edge.put(cutout.edge_cover, out)
+        return out
+
+    def _cut(self, matte: Matte) -> Cutout | None:
         if matte.alpha is None:
-            hidden = self._scratch.array("alpha", (height, width), np.float32)
-            hidden.fill(0)
-            return hidden
-        if matte.alpha.shape == (height, width):
-            return matte.alpha
-        if height > matte.alpha.shape[0] or width > matte.alpha.shape[1]:
-            return upsample(matte.alpha, matte.frame.pixels, scratch=self._scratch)
-        return imaging.resize(matte.alpha, (width, height), self._scratch.array("alpha", (height, width), np.float32))
+            self._steady.forget()
+            return None
+        pixels, alpha = self._scratch.as_bytes(matte.frame.pixels), matte.alpha
+        size = matte.frame.size
+        if size[0] < alpha.shape[1] or size[1] < alpha.shape[0]:
+            alpha = imaging.resize(alpha, size, self._scratch.array("alpha", size[::-1], np.float32))
+        small = pixels
+        if alpha.shape != size[::-1]:
+            small = self._scratch.array("small", (*alpha.shape, 3), np.uint8)
+            self._shrink.into(pixels, small)
+        alpha = self._steady.held(alpha, small, self.look.steadiness)
+        cover = shaped(alpha, self.look, scratch=self._scratch)
+        self._edge.choose(self._mixed(alpha, cover), size)
+        edge_pixels = self._edge.take("pixels", pixels)
+        edge_alpha = self._at_edge(alpha, small, edge_pixels, size)
+        edge_cover = edge_alpha
+        if cover is not alpha:  # moved off its place, the edge has no detail to take from the frame
+            edge_cover = self._edge.take("cover", self._linear("cover", cover, size))
+        inside = self._scratch.array("inside", cover.shape, np.uint8)
+        cv2.inRange(cover, 0.5, 1, inside)
+        return Cutout(pixels, small, alpha, cover, inside, self._edge, edge_pixels, edge_alpha, edge_cover)
 
+    def _mixed(self, alpha: Alpha, cover: Alpha) -> Bytes:
+        """Returns where (h, w) something of the person is drawn, but not the frame's pixel as it is."""
+        mixed: Bytes = self._scratch.array("mixed", alpha.shape, np.uint8)
+        if cover is alpha and not self.look.light_wrap:
+            cv2.inRange(alpha, SURE, 1 - SURE, mixed)
+            return mixed
+        least = np.minimum(alpha, cover, out=self._scratch.array("least", alpha.shape, np.float32))
+        if self.look.light_wrap:
+            deep = 2 * wrap.reach(alpha.shape) + 1
+            cv2.erode(least, np.ones((deep, deep), np.uint8), least)
+        drawn = self._scratch.array("drawn", alpha.shape, np.uint8)
+        cv2.inRange(cover, SURE, 1, drawn)
+        cv2.inRange(least, 0, 1 - SURE, mixed)
+        return cv2.bitwise_and(mixed, drawn, mixed).astype(np.uint8, copy=False)
 
-def upsample(alpha: Alpha, pixels: NDArray[Any], *, scratch: Scratch) -> Alpha:
-    """Returns `alpha` (h, w) at the size of `pixels` (H, W, 3) RGB: slope * luma + offset, clipped to 0..1.
+    def _at_edge(self, alpha: Alpha, small: Bytes, pixels: Bytes, size: imaging.Size) -> Alpha:
+        """Returns the alpha (1, count) at the edge of a frame of `size`, with the detail of its `pixels` there."""
+        if alpha.shape == size[::-1]:
+            return self._edge.take("alpha", alpha)
+        slope, offset = guided.lines(alpha, small, scratch=self._scratch)
+        out: Alpha = self._edge.take("alpha", self._linear("slope", slope, size))
+        if out.size:
+            luma = self._edge.memory("luma", (), np.uint8)
+            cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY, luma)
+            cv2.multiply(out, luma, out, dtype=cv2.CV_32F)
+        out += self._edge.take("offset", self._linear("offset", offset, size))
+        return np.clip(out, 0, 1, out=out)
 
-    A fast guided filter (He and Sun 2015, "Fast Guided Filter") with two changes. The offset is alpha - slope * luma,
-    not the window's mean: the answer then keeps the matte's own values, where the filter of the paper blurs them and
-    does worse than linear interpolation. And the slope fades out where the matte is sure, so that texture of the room
-    or of a shirt cannot enter. The result lies in `scratch`.
-    """
-    (height, width), (low_height, low_width) = pixels.shape[:2], alpha.shape
-    luma = scratch.array("luma", (height, width), pixels.dtype)
-    cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY, luma)
-    low = scratch.array("low", (low_height, low_width), np.float32)
-    np.copyto(low, imaging.resize(luma, (low_width, low_height), scratch.array("small", low.shape, luma.dtype)))
-
-    slope = _slope(low, alpha, scratch)
-    offset = np.subtract(alpha, np.multiply(slope, low, out=low), out=low)
-    out: Alpha = imaging.resize(slope, (width, height), scratch.array("alpha", luma.shape, np.float32))
-    cv2.multiply(out, luma, out, dtype=cv2.CV_32F)
-    out += imaging.resize(offset, (width, height), scratch.array("offset", luma.shape, np.float32))
-    return np.clip(out, 0, 1, out=out)
-
-
-def _slope(luma: Alpha, alpha: Alpha, scratch: Scratch) -> Alpha:
-    """Returns alpha per level of luma at working size: their covariance over the luma's variance in each window."""
-    mean_luma, mean_alpha, variance, slope = (
-        scratch.array(name, alpha.shape, np.float32) for name in ("mean_luma", "mean_alpha", "variance", "slope")
-    )
-    _box(luma, mean_luma)
-    _box(alpha, mean_alpha)
-    _box(np.square(luma, out=variance), variance)
-    _box(np.multiply(luma, alpha, out=slope), slope)
-    slope -= np.multiply(mean_luma, mean_alpha, out=mean_alpha)
-    variance -= np.square(mean_luma, out=mean_luma)
-    variance += NOISE
-    slope /= variance
-
-    band = np.subtract(1.0, alpha, out=mean_alpha)
-    band *= alpha
-    band *= BAND
-    slope *= np.minimum(band, 1.0, out=band)
-    return slope
-
-
-def _box(values: Alpha, out: Alpha) -> None:
-    cv2.blur(values, (2 * RADIUS + 1, 2 * RADIUS + 1), out)
+    def _linear(self, name: str, values: NDArray[Any], size: imaging.Size) -> NDArray[Any]:
+        out = self._scratch.array(f"{name} whole", size[::-1], np.float32)
+        return cv2.resize(values, size, out, interpolation=cv2.INTER_LINEAR)

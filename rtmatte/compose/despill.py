@@ -1,0 +1,91 @@
+"""The person's own colours at the edge, where the frame shows them mixed with the room's.
+
+A pixel of the frame is alpha * person + (1 - alpha) * room, so person = pixel + (1 - alpha) * (person - room). Only the
+difference on the right is unknown, and it is smooth: it is taken from a small picture, where either colour is the mean
+of what is surely it, as in blur fusion (Forte and Pitie 2021, "Approximate Fast Foreground Colour Estimation").
+Against that paper's own last step, which needs both colours at every pixel of the edge, the error measured on cut-outs
+at 1280x720 is a tenth greater, and half the time is saved.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rtmatte import imaging
+from rtmatte.compose.cutout import Cutout
+from rtmatte.compose.scratch import Bytes, Scratch
+from rtmatte.frame import Alpha
+
+ROWS = 96  # of the small picture, about: 144 take another 9 % off the error, at twice the cost
+UNSURE = 0.1  # a colour counts from alpha 0.9 (the person's) or below 0.1 (the room's), fully at 1 and 0
+REACHES = (1, 3, 12)  # radii in its pixels, each wider one for where the one before found nothing sure
+WIDER = 0.02  # how little a wider mean counts beside the one before it
+ANYWHERE = 1e-6  # the same for the mean of all that is sure
+
+
+class Despill:
+    """Estimates the person's colours, in memory that is made once per size."""
+
+    def __init__(self) -> None:
+        self._scratch = Scratch()
+        self._smaller = imaging.Shrink(), imaging.Shrink()
+
+    def colours(self, cutout: Cutout, strength: float) -> NDArray[Any]:
+        """Returns the person's colours (1, edge.count, 3) float32 in 0..255 at the edge: a lease until the next call.
+
+        `strength` 0..1 is the way from the frame's own colours to the estimate.
+        """
+        edge = cutout.edge
+        person = edge.memory("person", (3,), np.float32)
+        if not strength:
+            np.copyto(person, cutout.edge_pixels)
+            return person
+        height, width = cutout.pixels.shape[:2]
+        spill = self._scratch.array("spill", (height, width, 3), np.int16)
+        imaging.resize(self._spill(cutout), (width, height), spill)
+        room = edge.memory("room", (), np.float32)
+        np.multiply(np.subtract(1, cutout.edge_alpha, out=room), strength, out=room)
+        cv2.cvtColor(room, cv2.COLOR_GRAY2RGB, person)
+        cv2.multiply(person, edge.take("spill", spill), person, dtype=cv2.CV_32F)
+        cv2.add(person, cutout.edge_pixels, person, dtype=cv2.CV_32F)
+        return np.clip(person, 0, 255, out=person)
+
+    def _spill(self, cutout: Cutout) -> NDArray[np.int16]:
+        """Returns how far the person's colour is from the room's, (h, w, 3), in a small picture."""
+        height, width = cutout.alpha.shape
+        shrink = max(1.0, min(height, width) / ROWS)
+        shape = max(1, round(height / shrink)), max(1, round(width / shrink))
+        picture = self._scratch.array("picture", (*shape, 3), np.uint8)
+        alpha = self._scratch.array("alpha", shape, np.float32)
+        self._smaller[0].into(cutout.small, picture)
+        self._smaller[1].into(cutout.alpha, alpha)
+        person = self._mean("person", picture, alpha, 1 / UNSURE, 1 - 1 / UNSURE)
+        room = self._mean("room", picture, alpha, -1 / UNSURE, 1.0)
+        spill: NDArray[np.int16] = self._scratch.array("small spill", picture.shape, np.int16)
+        cv2.subtract(person, room, spill, dtype=cv2.CV_16S)
+        return spill
+
+    def _mean(self, name: str, picture: Bytes, alpha: Alpha, slope: float, offset: float) -> Bytes:
+        """Returns the mean colour (h, w, 3) around every pixel; slope * alpha + offset, in 0..1, is what counts."""
+        shape = (*alpha.shape, 4)
+        weight = self._scratch.array("weight", alpha.shape, np.float32)
+        np.clip(np.add(np.multiply(alpha, slope, out=weight), offset, out=weight), 0, 1, out=weight)
+        counted, mean, total = (self._scratch.array(of, shape, np.float32) for of in ("counted", "mean", "total"))
+        four = cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA, self._scratch.array("four", shape, np.uint8))
+        cv2.merge([weight] * 4, mean)
+        cv2.multiply(four, mean, counted, dtype=cv2.CV_32F)  # its fourth channel is 255 times the weight
+        total[:] = cv2.mean(counted)
+        total *= ANYWHERE
+        for rank, reach in enumerate(REACHES):
+            cv2.blur(counted, (2 * reach + 1, 2 * reach + 1), mean, borderType=cv2.BORDER_REPLICATE)
+            cv2.scaleAdd(mean, WIDER**rank, total, total)
+        cv2.extractChannel(total, 3, weight)
+        cv2.merge([weight] * 4, mean)
+        cv2.divide(total, mean, four, 255, dtype=cv2.CV_8U)
+        colour: Bytes = self._scratch.array(name, picture.shape, np.uint8)
+        cv2.cvtColor(four, cv2.COLOR_RGBA2RGB, colour)
+        return colour

@@ -1,0 +1,81 @@
+"""A few of a picture's pixels, packed side by side: arithmetic at an edge need not touch the whole picture."""
+
+from __future__ import annotations
+
+from math import ceil, gcd
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rtmatte.compose.scratch import Bytes, Scratch
+from rtmatte.imaging import Size
+
+LONGEST = 8  # pixels of a run; measured at 1280x720, 8 copies five times as fast as 1 and takes a third more pixels
+
+
+class Runs:
+    """Which runs of a picture's rows are packed. A run is up to `LONGEST` pixels, as many as divide the width evenly.
+
+    All runs of a picture are a grid (H, W / length). What `take` gives lies in memory that is made once per size, and
+    stands until the next `take` of that name.
+    """
+
+    def __init__(self) -> None:
+        self._scratch = Scratch()
+        self._size: Size = (0, 0)
+        self._length = 1
+        self._chosen = np.empty(0, np.intp)
+
+    @property
+    def count(self) -> int:
+        """How many pixels are packed."""
+        return self._chosen.size * self._length
+
+    def choose(self, mask: Bytes, size: Size) -> None:
+        """Packs the pixels of a picture of `size` near which `mask` (h, w), of any size, is not zero.
+
+        Near means: within a pixel of the mask, as far as linear interpolation spreads it.
+        """
+        width = size[0]
+        self._size = size
+        self._length = gcd(width, LONGEST)
+        reach = ceil(self._length * mask.shape[1] / width / 2) + 1  # a run is looked up at its middle
+        kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * reach + 1, 3))
+        near = cv2.dilate(mask, kernel, self._scratch.array("near", mask.shape, np.uint8))
+        self._chosen = np.flatnonzero(self._grid(near))
+
+    def take(self, name: str, picture: NDArray[Any]) -> NDArray[Any]:
+        """Returns the chosen pixels of `picture` (H, W) or (H, W, C) as one row: (1, count) or (1, count, C)."""
+        packed = self.memory(name, picture.shape[2:], picture.dtype)
+        if self.count:
+            into = packed.reshape(self._chosen.size, -1)
+            np.take(picture.reshape(-1, into.shape[1]), self._chosen, axis=0, out=into, mode="clip")
+        return packed
+
+    def put(self, packed: NDArray[Any], picture: NDArray[Any]) -> None:
+        """Writes a row of `count` pixels to the chosen ones of a contiguous `picture` (H, W) or (H, W, C)."""
+        if self.count:
+            assert picture.flags.c_contiguous  # else it would be a copy that is written to
+            values = packed.reshape(self._chosen.size, -1)
+            picture.reshape(-1, values.shape[1])[self._chosen] = values
+
+    def copy(self, picture: NDArray[Any], mask: Bytes, out: NDArray[Any]) -> None:
+        """Copies the runs of a contiguous `picture` (H, W, C) whose middle is in `mask` (h, w) to `out`, its like."""
+        run = np.dtype((np.void, self._length * picture.strides[1]))
+        into, of = (whole.reshape(len(whole), -1).view(run) for whole in (out, picture))
+        np.copyto(into, of, where=self._grid(mask))
+
+    def _grid(self, mask: Bytes) -> NDArray[np.bool_]:
+        """Returns which runs have something of `mask` (h, w), of any size, at their middle."""
+        shape = self._size[1], self._size[0] // self._length
+        values = self._scratch.array("grid of values", shape, np.uint8)
+        cv2.resize(mask, shape[::-1], values, interpolation=cv2.INTER_NEAREST_EXACT)
+        grid: NDArray[np.bool_] = self._scratch.array("grid", shape, np.bool_)
+        return np.greater(values, 0, out=grid)
+
+    def memory(self, name: str, channels: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        """Returns a row (1, count, *channels) of pixels called `name`, holding whatever it held."""
+        width, height = self._size
+        return self._scratch.array(name, (1, width * height, *channels), dtype)[:, : self.count]
