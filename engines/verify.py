@@ -31,7 +31,7 @@ def verify(plan: Path, onnx: Path, *, frames: int = FRAMES) -> Drift:
         same = sidecar.contract.weights_sha256 == read_contract(onnx).weights_sha256
     if not same:
         raise PlanError(f"{plan} was not built from {onnx}; build it again, or name the graph it was built from")
-    with closing(open_trt(plan, _runtime(sidecar.runtime), note=print)) as engine:
+    with closing(open_trt(plan, _runtime(sidecar.runtime))) as engine:
         return measure_drift(engine, OrtEngine(onnx), frames=frames)
 
 

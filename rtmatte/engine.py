@@ -7,14 +7,25 @@ manifest's, or from the seal that export put on it. Checkpoints are read with `w
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from rtmatte import backends, models
-from rtmatte.backends import AUTO, Backend, Note, Options, silent
+from rtmatte.backends import AUTO, Backend, Options
 from rtmatte.contract import Gates, block_means, self_test_frames
-from rtmatte.errors import BackendError, BackendMissing, EngineError, ModelError, RtmatteError, UntrustedModelError
+from rtmatte.errors import (
+    BackendError,
+    BackendMissing,
+    EngineError,
+    ModelError,
+    PlanMissing,
+    RtmatteError,
+    UntrustedModelError,
+)
+from rtmatte.handover import Handover
 from rtmatte.modelfile import Seal, read_seal, sha256_of
 from rtmatte.step import Array, Engine, State
 
@@ -23,6 +34,8 @@ __all__ = ["Array", "Engine", "State", "open_engine", "self_test", "sha256_of"]
 # Largest difference of a block mean in the self-test. Backends that work differ by less than 0.002, in half precision
 # too; one that does not is off by tenths.
 SELF_TEST_TOLERANCE = 0.01
+
+Note = Callable[[str], None]
 
 FREE_LICENCES = frozenset({"", "MIT"})  # which a user need not be told of
 
@@ -41,27 +54,51 @@ def open_engine(
     `size` (width, height) chooses among a name's graphs and gives a checkpoint its frame size. `trust` opens a file
     whose hash is wrong. `note` hears, a line at a time, what a user should know: a file nobody vouched for, a backend
     that is installed but was skipped, and why, a licence that asks something of them. Which backend runs is
-    `engine.backend`.
+    `engine.backend`; where the best one has no plan yet, the next one serves while it is built, and hands over then.
     Raises ModelError for a file that cannot be used, UntrustedModelError for a changed one, and BackendError with
     every backend's reason when none can run it; a backend that was asked for is never replaced by another.
     """
-    say = note or silent
+    say = note or _silent
     path = locate(model, size)
     able = backends.candidates(path, backend)
     check_hash(path, trust=trust, say=say)
-    reasons = []
+    engine = _first_of(able, path, Options(size, threads), say)
+    if engine.contract.licence not in FREE_LICENCES:
+        say(engine.contract.licence)
+    return engine
+
+
+def _first_of(able: tuple[Backend, ...], path: Path, options: Options, say: Note) -> Engine:
+    """Returns the engine of the first backend that proves itself; one without its plan takes over when that is built.
+
+    The last one, or the only one that was asked for, is waited for where its plan takes seconds.
+    """
+    reasons, better = [], None
     for candidate in able:
         try:
-            engine = _proven(candidate, path, Options(size, threads, say))
+            engine = _proven(candidate, path, options)
+        except PlanMissing as missing:
+            later = partial(_built, missing, candidate, path, options)
+            if candidate is able[-1] and missing.quick:
+                say(f"building a plan of {path.name}: some seconds, once")
+                return later()
+            reasons.append(f"{candidate.name}: {missing}")
+            better = better or later
         except (BackendError, EngineError) as error:
             reasons.append(f"{candidate.name}: {error}")
             if candidate is not able[-1] and not isinstance(error, BackendMissing):
                 say(f"skipped {reasons[-1]}")
         else:
-            if engine.contract.licence not in FREE_LICENCES:
-                say(engine.contract.licence)
-            return engine
+            if better is None:
+                return engine
+            say(f"{engine.backend} serves while a faster plan of {path.name} is built")
+            return Handover(engine, better, say)
     raise BackendError(f"no backend can run {path.name}. " + " | ".join(reasons))
+
+
+def _built(missing: PlanMissing, candidate: Backend, path: Path, options: Options) -> Engine:
+    missing.build()
+    return _proven(candidate, path, options)
 
 
 def self_test(engine: Engine) -> tuple[tuple[float, ...], ...]:
@@ -114,6 +151,10 @@ def check_hash(path: Path, *, trust: bool, say: Note) -> None:
         if not trust:
             raise UntrustedModelError(f"{sentence}; export or install it again, or say --trust")
         say(sentence)
+
+
+def _silent(sentence: str) -> None:
+    """Takes a note nobody asked for."""
 
 
 def _proven(backend: Backend, path: Path, options: Options) -> Engine:

@@ -14,6 +14,7 @@ RtmatteError
 │   └── UntrustedModelError         its sha256 is not in the manifest and the user did not say to trust it
 ├── BackendError                    no backend can run the model; lists every backend's reason
 │   ├── BackendMissing (ImportError)  a package is not installed; names the extra
+│   ├── PlanMissing                 a TensorRT plan is not built yet; knows how to build it
 │   └── PlanError                   a TensorRT plan that is damaged, for another GPU or version, or not the user's own
 ├── EngineError                     a step failed while running
 │   └── StateConsumed               a recurrent state was used twice
@@ -25,6 +26,7 @@ A message says what was expected, what was found, and what to do next.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 
 
@@ -93,6 +95,15 @@ class BackendError(RtmatteError):
 
 class BackendMissing(BackendError, ImportError):
     """A backend's package is not installed."""
+
+
+class PlanMissing(BackendError):
+    """A TensorRT plan is not built yet. `build` builds it, in seconds where it is `quick`, else in minutes."""
+
+    def __init__(self, message: str, build: Callable[[], object], *, quick: bool) -> None:
+        super().__init__(message)
+        self.build = build
+        self.quick = quick
 
 
 class PlanError(BackendError):

@@ -43,7 +43,8 @@ SEES: dict[str, frozenset[str]] = {
     "network": BASE,
     "models": BASE,
     "backends": BASE | {"step", "network", "cuda", "plan", "resident"},
-    "engine": BASE | {"step", "backends", "models"},
+    "handover": BASE | {"step"},
+    "engine": BASE | {"step", "backends", "handover", "models"},
     # meaning: an engine is its protocol
     "targets": BASE | {"step"},
     "control": BASE | {"settings", "targets"},

@@ -315,6 +315,6 @@ def test_without_a_gpu_the_error_says_what_to_install() -> None:
         find_gpu()
     except BackendMissing:
         with pytest.raises(BackendMissing, match=r"nvidia\.com/drivers|rtmatte\[rtx\]|nvidia-smi|macOS"):
-            open_trt(Path("lite.onnx"), "rtx", note=lambda sentence: None)
+            open_trt(Path("lite.onnx"), "rtx")
     else:
         pytest.skip("there is a GPU here")

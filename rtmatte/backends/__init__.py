@@ -16,21 +16,12 @@ MAX_THREADS = 4  # more gain little on so small a network, and decoding and comp
 CHECKPOINT_SIZE = (512, 288)  # frame size of a checkpoint, which has none of its own, where nobody says another
 
 
-Note = Callable[[str], None]
-
-
-def silent(sentence: str) -> None:
-    """Takes a note nobody asked for."""
-
-
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a backend may be told: the frame size (width, height) of a checkpoint, the number of CPU threads, and who
-    hears, a line at a time, what takes long."""
+    """What a backend may be told: the frame size (width, height) of a checkpoint, and the number of CPU threads."""
 
     size: tuple[int, int] | None = None
     threads: int | None = None
-    note: Note = silent
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
@@ -59,13 +50,13 @@ def default_threads() -> int:
 def _tensorrt(path: Path, options: Options) -> Engine:
     from rtmatte.backends.trt import open_trt
 
-    return open_trt(path, "tensorrt", note=options.note)
+    return open_trt(path, "tensorrt")
 
 
 def _tensorrt_rtx(path: Path, options: Options) -> Engine:
     from rtmatte.backends.trt import open_trt
 
-    return open_trt(path, "rtx", note=options.note)
+    return open_trt(path, "rtx")
 
 
 def _ort_cuda(path: Path, options: Options) -> Engine:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from rtmatte.cuda import CudaDevice, Gpu, find_gpu
-from rtmatte.errors import BackendError
+from rtmatte.errors import BackendError, PlanMissing
 from rtmatte.plan.api import Api, Runtime, check_installed, open_api
 from rtmatte.plan.build import graphs_of
 from rtmatte.plan.cache import PlanCache
@@ -14,18 +13,18 @@ from rtmatte.plan.sidecar import SUFFIX, Sidecar, read_plan
 from rtmatte.resident import ResidentEngine, whole
 
 
-def open_trt(path: Path, runtime: Runtime, *, note: Callable[[str], None]) -> ResidentEngine:
+def open_trt(path: Path, runtime: Runtime) -> ResidentEngine:
     """Returns the engine of an ONNX file or a plan; of a head, with the tail whose name differs in that word alone.
 
-    A plan of an ONNX file comes from the cache. One that is missing is built at once by TensorRT for RTX, in seconds;
-    TensorRT takes minutes, so there it is an error that names the command. BackendMissing without a library or a GPU,
-    PlanError for a plan that may not be loaded, BackendError when the GPU does not take it.
+    A plan of an ONNX file comes from the cache: PlanMissing where it is not there yet. BackendMissing without a library
+    or a GPU, PlanError for a plan that may not be loaded, BackendError when the GPU does not take it.
     """
     check_installed(runtime)
     gpu, api = find_gpu(), open_api(runtime)
     if api.targets and gpu.target not in api.targets:
         raise BackendError(f"{api} runs on {', '.join(api.targets)}, this is {gpu.name} ({gpu.target}); use TensorRT")
-    found = [_plan_of(file, api, gpu, note) for file in graphs_of(path)]
+    graphs = graphs_of(path)
+    found = [_plan_of(file, api, gpu, graphs) for file in graphs]
     device = CudaDevice()
     try:
         plans = [api.load(content) for _, content in found]
@@ -36,14 +35,15 @@ def open_trt(path: Path, runtime: Runtime, *, note: Callable[[str], None]) -> Re
         raise
 
 
-def _plan_of(path: Path, api: Api, gpu: Gpu, note: Callable[[str], None]) -> tuple[Sidecar, bytes]:
+def _plan_of(path: Path, api: Api, gpu: Gpu, graphs: tuple[Path, ...]) -> tuple[Sidecar, bytes]:
     if path.suffix == SUFFIX:
         return read_plan(path, runtime=api.runtime, version=api.version, gpu=gpu)
     cache = PlanCache()
     found = cache.find(path, api, gpu)
-    if found is not None:
-        return found
-    if not api.targets:
-        raise BackendError(f"no plan of {path.name} for {gpu.name} yet; rtmatte build {path} --runtime {api.runtime}")
-    note(f"building a plan of {path.name} for {gpu.name} with {api}: some seconds, once")
-    return cache.obtain(path, api, gpu)
+    if found is None:
+        raise PlanMissing(
+            f"no plan of {path.name} for {gpu.name} yet; rtmatte build {path} --runtime {api.runtime}",
+            lambda: [cache.obtain(graph, api, gpu) for graph in graphs],
+            quick=bool(api.targets),
+        )
+    return found
