@@ -102,7 +102,7 @@ FURTHER = (
     replace(
         _FULL_SIZE,
         name="further",
-        steps=3600,
+        steps=4200,
         sizes=((0.08, SMALL), (0.15, MIDDLE), (0.22, LARGE), (0.55, (*FULL, FULL[1]))),
         rate=(7e-4, 3e-5),
         data=replace(_FULL_SIZE.data, twins=0.12),

@@ -70,21 +70,22 @@ def lifted_hem(people: Tensor, dice: Dice) -> Tensor:
 
 
 def _below(pictures: Tensor, rows: Tensor, hem: Tensor, dice: Dice) -> Tensor:
-    """Pictures [n, K, 4, h, w] with what lies below `hem` [rows, K, w] in another cloth, but for skin, and slimmer."""
+    """Pictures [n, K, 4, h, w] with what lies below `hem` [rows, K, w] in another cloth, under the hem's shadow, but for skin."""
     if len(rows) == 0:
         return pictures
-    n, (height, width) = len(rows), pictures.shape[-2:]
+    n, height = len(rows), pictures.shape[-2]
     rgb = pictures[rows, :, :3]
     place = (torch.arange(height, device=pictures.device) + 0.5) / height
     below = ((place[:, None] - hem[:, :, None]) * height / 2).clamp(0, 1)
     colour = dice.uniform(n, 1, 3, 1, 1, low=0.02, high=0.6) * dice.uniform(n, 1, 1, 1, 1, low=0.2)
-    cloth = colour * (0.5 + rgb.mean(2, keepdim=True))
+    cloth = colour * torch.lerp(
+        torch.ones_like(rgb[:, :, :1]), 0.5 + rgb.mean(2, keepdim=True), dice.uniform(n, 1, 1, 1, 1)
+    )
+    deep = dice.uniform(n, 1, 1, 1, low=0.005, high=0.05)  # how far down the hem throws its shadow
+    shade = torch.exp((hem[:, :, None] - place[:, None]).clamp(max=0) / deep) * dice.uniform(n, 1, 1, 1, high=0.9)
+    cloth = cloth * (1 - shade)[:, :, None]
     pictures = pictures.clone()
     pictures[rows, :, :3] = torch.lerp(rgb, cloth, (below * (1 - _skin(rgb)))[:, :, None]).clamp_(0, 1)
-    inset = dice.integer(0, width // 64)
-    beside = F.pad(pictures[rows, :, 3], (inset, inset, 0, 0), mode="replicate")
-    slim = torch.minimum(beside[..., :width], beside[..., 2 * inset :])
-    pictures[rows, :, 3] = torch.lerp(pictures[rows, :, 3], slim, below)
     return pictures
 
 
