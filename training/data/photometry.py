@@ -70,7 +70,7 @@ def lifted_hem(people: Tensor, dice: Dice) -> Tensor:
 
 
 def _below(pictures: Tensor, rows: Tensor, hem: Tensor, dice: Dice) -> Tensor:
-    """Pictures [n, K, 4, h, w] with what lies below `hem` [rows, K, w] in another cloth, under the hem's shadow, but for skin."""
+    """Pictures [n, K, 4, h, w] with another cloth below `hem` [rows, K, w], in its shadow, but for skin."""
     if len(rows) == 0:
         return pictures
     n, height = len(rows), pictures.shape[-2]
