@@ -37,8 +37,9 @@ CODEC_EDGE = 0.1  # of a picture's pixels: edges between patches, where halved c
 EXACT_LEVELS = 2  # inside a patch: YCbCr rounded to bytes moves RGB by two levels at most
 MEMORY_NOISE = 10 * 2**20  # bytes of RSS that come and go by themselves; 350 pictures held back would be 40 MB
 MEDIA_TIME = 1e-3  # seconds: Matroska keeps milliseconds
-SHRUNK_NOISE = 1.15  # white noise made smaller, over its means of areas: single pixels would keep 1.9 to 26 times as much
+SHRUNK_NOISE = 1.15  # white noise made smaller, over its means of areas; single pixels keep 1.9 to 26 times as much
 SHRUNK_LIKENESS = 0.65  # correlation of the same; single pixels have 0.3 at most
+ROOM_SHARE = 0.02  # of the room's colour in what is truly room and far from any edge: nothing, but for coding
 BLEED_MOST = 3  # levels of a white person that reach a black room through the blur, as seen behind the person
 
 

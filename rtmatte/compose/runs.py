@@ -43,7 +43,8 @@ class Runs:
         self._length = gcd(width, LONGEST)
         reach = ceil(self._length * mask.shape[1] / width / 2) + 1  # a run is looked up at its middle
         kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * reach + 1, 3))
-        near = cv2.dilate(mask, kernel, self._scratch.array("near", mask.shape, np.uint8))
+        near: Bytes = self._scratch.array("near", mask.shape, np.uint8)
+        cv2.dilate(mask, kernel, near)
         self._chosen = np.flatnonzero(self._grid(near))
 
     def take(self, name: str, picture: NDArray[Any]) -> NDArray[Any]:
@@ -73,7 +74,8 @@ class Runs:
         values = self._scratch.array("grid of values", shape, np.uint8)
         cv2.resize(mask, shape[::-1], values, interpolation=cv2.INTER_NEAREST_EXACT)
         grid: NDArray[np.bool_] = self._scratch.array("grid", shape, np.bool_)
-        return np.greater(values, 0, out=grid)
+        np.greater(values, 0, out=grid)
+        return grid
 
     def memory(self, name: str, channels: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """Returns a row (1, count, *channels) of pixels called `name`, holding whatever it held."""
