@@ -27,6 +27,26 @@ def frame(level: int = 200, width: int = 64, height: int = 48) -> Frame:
     return Frame(0, np.full((height, width, 3), level, np.uint8), 0.0)
 
 
+class FakeHand:
+    """Notes what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def key(self, name: str) -> None:
+        self.heard.append(name)
+
+    def point(self, x: float, y: float, *, wanted: bool) -> None:
+        self.heard.append((x, y, wanted))
+
+    def box(self, left: float, top: float, right: float, bottom: float) -> None:
+        self.heard.append((left, top, right, bottom))
+
+
+def mouse(kind: int, button: int, at: tuple[int, int]) -> None:
+    pygame.event.post(pygame.event.Event(kind, button=button, pos=at))
+
+
 def shown() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """Returns what the window shows, (H, W, 3)."""
     return np.asarray(pygame.surfarray.array3d(pygame.display.get_surface())).swapaxes(0, 1)
@@ -55,15 +75,88 @@ def test_other_sizes_are_fitted_in() -> None:
 
 @pytest.mark.usefixtures("screen")
 def test_keys_are_reported_by_name() -> None:
-    keys: list[str] = []
+    hand = FakeHand()
 
-    with PreviewSink(on_key=keys.append) as sink:
+    with PreviewSink(hand=hand) as sink:
         sink.write(frame())
         pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_r))
         pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_SPACE))
         sink.write(frame())
 
-    assert keys == ["r", "space"]
+    assert hand.heard == ["r", "space"]
+
+
+@pytest.mark.usefixtures("screen")
+@pytest.mark.parametrize(("mirror", "x"), [(False, 0.75), (True, 0.25)])
+def test_a_click_is_a_place_in_the_picture_as_it_was_filmed(mirror: bool, x: float) -> None:
+    hand = FakeHand()
+
+    with PreviewSink(hand=hand) as sink:
+        sink.mirror = mirror
+        sink.write(frame(width=64, height=48))
+        mouse(pygame.MOUSEBUTTONDOWN, 1, (47, 23))
+        mouse(pygame.MOUSEBUTTONUP, 1, (48, 24))
+        mouse(pygame.MOUSEBUTTONUP, 3, (48, 24))
+        sink.write(frame())
+
+    assert hand.heard == [pytest.approx((x, 0.5, True), abs=0.02), pytest.approx((x, 0.5, False), abs=0.02)]
+
+
+@pytest.mark.usefixtures("screen")
+def test_a_box_may_be_drawn_from_any_corner_and_ends_with_the_picture() -> None:
+    hand = FakeHand()
+
+    with PreviewSink(hand=hand) as sink:
+        sink.write(frame())
+        sink.write(frame(width=24, height=48))  # from 20 to 44 in the window
+        mouse(pygame.MOUSEBUTTONDOWN, 1, (60, 36))
+        sink.write(frame(width=24, height=48))
+        mouse(pygame.MOUSEBUTTONUP, 1, (32, 12))
+        sink.write(frame(width=24, height=48))
+
+    assert hand.heard == [pytest.approx((0.5, 0.25, 1.0, 0.75), abs=0.03)]
+
+
+@pytest.mark.usefixtures("screen")
+def test_clicks_beside_the_picture_mean_nothing() -> None:
+    hand = FakeHand()
+
+    with PreviewSink(hand=hand) as sink:
+        sink.write(frame())
+        sink.write(frame(width=24, height=48))
+        for button, at in ((1, (5, 10)), (3, (60, 10))):
+            mouse(pygame.MOUSEBUTTONDOWN, button, at)
+            mouse(pygame.MOUSEBUTTONUP, button, at)
+        sink.write(frame())
+
+    assert hand.heard == []
+
+
+@pytest.mark.usefixtures("screen")
+def test_a_mirror_turns_what_is_shown_and_not_what_was_given() -> None:
+    given = frame(0)
+    given.pixels[:, :32] = 200
+
+    with PreviewSink() as sink:
+        sink.mirror = True
+        sink.write(given)
+
+        assert shown()[:, 32:].min() == 200
+        assert shown()[:, :32].max() == 0
+    assert given.pixels[:, :32].min() == 200
+
+
+@pytest.mark.usefixtures("screen")
+def test_a_note_is_over_the_picture_until_it_is_taken_away() -> None:
+    with PreviewSink() as sink:
+        sink.note = ("one", "two")
+        sink.write(frame(100))
+        noted = shown().copy()
+        sink.note = ()
+        sink.write(frame(100))
+
+        assert noted.max() == 255
+        assert shown().max() == shown().min() == 100
 
 
 @pytest.mark.usefixtures("screen")

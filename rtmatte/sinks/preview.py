@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,20 +17,46 @@ from rtmatte.sinks import rgb_of
 NO_DISPLAY = "expected a screen for the preview window, found none; write to a file, or log in to a desktop"
 # What SDL falls back to without a screen; whoever asks for one of them by name gets it.
 INVISIBLE = frozenset({"offscreen", "dummy"})
+LEFT, RIGHT = 1, 3  # mouse buttons
+DRAG = 8  # pixels of the window from which on a click is a box
+LETTERS, MARGIN = 22, 8  # pixels
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+
+
+class Hand(Protocol):
+    """Whoever obeys the keys and the mouse; places are 0..1 of the picture, from its top left."""
+
+    def key(self, name: str) -> None:
+        """A key was pressed."""
+        ...
+
+    def point(self, x: float, y: float, *, wanted: bool) -> None:
+        """The picture was clicked: with the left button, or `wanted` False with the right one."""
+        ...
+
+    def box(self, left: float, top: float, right: float, bottom: float) -> None:
+        """A box was drawn."""
+        ...
 
 
 class PreviewSink:
     """A window that can be resized, frames fitted in. Closing it, or Escape, raises StopRequested from `write`.
 
-    `on_key` gets the name of any other key. The window belongs to the thread that writes; on macOS that has to be the
-    main thread.
+    `hand` hears of every other key, of clicks and of boxes that are drawn. `mirror` shows the picture as a mirror does,
+    `note` are lines over it; both may be set from any thread, and nobody but the one at the window sees them. The
+    window belongs to the thread that writes; on macOS that has to be the main thread.
     """
 
-    def __init__(self, title: str = "rtmatte", *, on_key: Callable[[str], None] | None = None) -> None:
+    def __init__(self, title: str = "rtmatte", *, hand: Hand | None = None) -> None:
         """Checks that there is a screen; the window opens with the first frame, at its size or the screen's."""
+        self.mirror = False
+        self.note: tuple[str, ...] = ()
         self._title = title
-        self._on_key = on_key
+        self._hand = hand
         self._canvas: NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
+        self._fit = Fit((1, 1), (0, 0, 1, 1))
+        self._pressed_at: tuple[int, int] | None = None  # where the left button is held down since
+        self._lines: dict[str, Any] = {}  # drawn letters are kept
         self._window: Any = None
         self._pygame = _load()
 
@@ -42,8 +67,12 @@ class PreviewSink:
         width, height = self._window.get_size()
         if self._canvas.shape[:2] != (height, width):
             self._canvas = np.empty((height, width, 3), np.uint8)
-        Fit.contain(frame.size, (width, height)).forward(rgb_of(frame), self._canvas)
-        self._window.blit(self._pygame.image.frombuffer(self._canvas, (width, height), "RGB"), (0, 0))
+        self._fit = Fit.contain(frame.size, (width, height))
+        self._fit.forward(rgb_of(frame), self._canvas)
+        picture = self._pygame.image.frombuffer(self._canvas, (width, height), "RGB")
+        self._window.blit(self._pygame.transform.flip(picture, True, False) if self.mirror else picture, (0, 0))
+        self._draw_box()
+        self._draw_note()
         self._pygame.display.flip()
 
     def close(self) -> None:
@@ -72,15 +101,66 @@ class PreviewSink:
         return window
 
     def _heed(self) -> None:
-        for event in self._pygame.event.get():
-            if event.type == self._pygame.QUIT:
+        pygame = self._pygame
+        for event in pygame.event.get():
+            if event.type == pygame.QUIT:
                 raise StopRequested("the preview window was closed")
-            if event.type == self._pygame.KEYDOWN:
-                key = self._pygame.key.name(event.key)
+            if event.type == pygame.KEYDOWN:
+                key = pygame.key.name(event.key)
                 if key == "escape":
                     raise StopRequested("Escape was pressed")
-                if self._on_key is not None:
-                    self._on_key(key)
+                if self._hand is not None:
+                    self._hand.key(key)
+            elif event.type == pygame.MOUSEBUTTONDOWN and event.button == LEFT:
+                self._pressed_at = event.pos
+            elif event.type == pygame.MOUSEBUTTONUP and self._hand is not None:
+                self._released(self._hand, event.button, event.pos)
+
+    def _released(self, hand: Hand, button: int, at: tuple[int, int]) -> None:
+        """Tells of a click where the button came up near to where it went down, else of a box."""
+        began, self._pressed_at = self._pressed_at, None
+        if button == RIGHT or (button == LEFT and began is not None and _near(began, at)):
+            x, y = self._place(at)
+            if 0 <= x <= 1 and 0 <= y <= 1:
+                hand.point(x, y, wanted=button == LEFT)
+        elif button == LEFT and began is not None:
+            (x, y), (end_x, end_y) = ((_limited(x), _limited(y)) for x, y in (self._place(began), self._place(at)))
+            if x != end_x and y != end_y:
+                hand.box(min(x, end_x), min(y, end_y), max(x, end_x), max(y, end_y))
+
+    def _place(self, at: tuple[int, int]) -> tuple[float, float]:
+        """Returns where in the picture a pixel of the window is."""
+        left, top, width, height = self._fit.box
+        x = (at[0] + 0.5 - left) / width
+        return 1.0 - x if self.mirror else x, (at[1] + 0.5 - top) / height
+
+    def _draw_box(self) -> None:
+        if self._pressed_at is None:
+            return
+        (x, y), (end_x, end_y) = self._pressed_at, self._pygame.mouse.get_pos()
+        corners = (min(x, end_x), min(y, end_y), abs(x - end_x), abs(y - end_y))
+        self._pygame.draw.rect(self._window, WHITE, corners, width=1)
+
+    def _draw_note(self) -> None:
+        y = MARGIN
+        for text in self.note:
+            letters = self._lines.get(text) or self._written(text)
+            self._window.blit(letters, (MARGIN, y))
+            y += letters.get_height()
+
+    def _written(self, text: str) -> Any:
+        font = self._pygame.font
+        font.init()  # does nothing the second time
+        self._lines[text] = font.Font(None, LETTERS).render(f" {text} ", True, WHITE, BLACK)
+        return self._lines[text]
+
+
+def _near(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return max(abs(one[0] - other[0]), abs(one[1] - other[1])) < DRAG
+
+
+def _limited(value: float) -> float:
+    return min(1.0, max(0.0, value))
 
 
 def _load() -> Any:
