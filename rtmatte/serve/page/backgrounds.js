@@ -57,6 +57,7 @@ async function give(blob, name) {
   const path = sessionPath(current().session ?? "", "background");
   const { background } = await (await call("PUT", path, { body: blob, type: blob.type })).json();
   tab.set("given", { name, background });
+  draw(); // the socket may have told of it before the answer came
 }
 
 /** @param {File} file @returns {string} why it cannot be a background, "" if it can */

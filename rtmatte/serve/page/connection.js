@@ -110,7 +110,7 @@ function keep(show, send, negotiate) {
   function lost() {
     if (signal.aborted) return;
     live = null;
-    update({ phase: "reconnecting", confirmed: null });
+    update({ phase: "reconnecting", confirmed: null, status: null });
     void go();
   }
 

@@ -114,7 +114,7 @@ function drawStatus() {
 function drawPill() {
   const { phase, status, role, settings } = current();
   const pill = element("state");
-  const looking = PHASES[status?.phase ?? ""];
+  const looking = status ? PHASES[status.phase] : "Starting";
   const [text, tone] = {
     idle: ["Not connected", ""],
     asking: ["Waiting for the camera", "busy"],
