@@ -154,7 +154,7 @@ def test_odd_sides_are_made_even(backend: type[Recorder]) -> None:
     [
         ("No v4l2 loopback device found at /dev/video[0-99].", EnvironmentFault, virtualcam.HINTS["linux"]),
         ("Device /dev/video9 does not exist.", EnvironmentFault, virtualcam.LOAD_MODULE),
-        ("Device /dev/video9 is not a video output device.", EnvironmentFault, "sudo modprobe -r v4l2loopback"),
+        ("Device /dev/video9 is not a video output device.", SinkError, "sudo modprobe -r v4l2loopback"),
         ("Device /dev/video9 is already in use.", SinkError, "stop that one"),
     ],
 )
@@ -173,6 +173,16 @@ def test_what_the_backend_says_becomes_what_to_do(
 
     assert advice in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_virtual_cameras_that_are_all_in_use_are_not_missing(
+    backend: type[Recorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "refusal", "No v4l2 loopback device found at /dev/video[0-99].")
+    monkeypatch.setattr(virtualcam, "devices", lambda: ["/dev/video9"])
+
+    with pytest.raises(SinkError, match=r"stop the program .*fuser -v /dev/video9"):
+        VirtualCameraSink(size=SIZE, fps=30)
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])

@@ -62,13 +62,6 @@ def open_sink(
     return VideoSink(path, size=size, fps=fps, audio_from=audio_from)
 
 
-def _same(path: Path, other: Path | None) -> bool:
-    try:
-        return other is not None and os.path.samefile(path, other)
-    except OSError:  # one of them is not there
-        return False
-
-
 def rgb_of(frame: Frame) -> NDArray[Any]:
     """Returns the pixels of a frame as (H, W, 3): themselves, or grey repeated; SinkError for RGBA.
 

@@ -17,7 +17,7 @@ from rtmatte.frame import Frame
 from rtmatte.imaging import Fit
 from rtmatte.sinks import rgb_of
 from rtmatte.sinks.virtualcam.layout import Packer, PixelFormat
-from rtmatte.sinks.virtualcam.loopback import LOAD_MODULE, RELOAD_MODULE, comes_back, stream_on
+from rtmatte.sinks.virtualcam.loopback import LOAD_MODULE, RELOAD_MODULE, comes_back, devices, stream_on
 from rtmatte.sinks.virtualcam.viewers import Viewers
 
 __all__ = ["HINTS", "LOAD_MODULE", "RELOAD_MODULE", "PixelFormat", "Viewers", "VirtualCameraSink"]
@@ -129,11 +129,14 @@ def _open(size: tuple[int, int], fps: float, pixel_format: PixelFormat, device: 
 
 def _explained(reason: str, device: str | None) -> EnvironmentFault | SinkError:
     """Returns the error for what pyvirtualcam said, by the words it uses."""
-    name = device or "the virtual camera"
+    name = device or ", ".join(devices()) or "the virtual camera"
     if "in use" in reason or "busy" in reason:
         return SinkError(f"{name} is in use by another program; stop that one or give another device")
-    if "not a video output device" in reason:
-        # What older modules do to a device with exclusive_caps once its writer has left.
-        return EnvironmentFault(f"{name} takes no pictures any more; run: {RELOAD_MODULE}")
+    if "not a video output device" in reason or (device is None and devices()):
+        # With exclusive_caps a device takes one writer; older modules refuse the next ones, too, if rtmatte was not it.
+        return SinkError(
+            f"{name} takes no pictures; stop the program that shows some there (fuser -v {name} tells which), and if "
+            f"there is none, run: {RELOAD_MODULE}"
+        )
     hint = HINTS.get(sys.platform, "see the documentation of pyvirtualcam")
     return EnvironmentFault(f"expected a virtual camera, found none ({' '.join(reason.split())}); {hint}")

@@ -17,10 +17,17 @@ from numpy.typing import NDArray
 LOAD_MODULE = 'sudo modprobe v4l2loopback devices=1 exclusive_caps=1 max_buffers=2 card_label="rtmatte"'
 RELOAD_MODULE = f"sudo modprobe -r v4l2loopback && {LOAD_MODULE}"
 
+NODES = "devices/virtual/video4linux"  # below /sys
+SYSFS = Path("/sys")
 # From linux/videodev2.h: _IOW('V', 18, int) and V4L2_BUF_TYPE_VIDEO_OUTPUT.
 VIDIOC_STREAMON = 0x40045612
 VIDEO_OUTPUT = 2
 LOOKS = 3  # a new reader may first get a picture or two that an earlier writer left
+
+
+def devices(sysfs: Path = SYSFS) -> list[str]:
+    """Returns the virtual cameras that the module has made, in use or not."""
+    return [f"/dev/{node.name}" for node in (sysfs / NODES).glob("video*")]
 
 
 def own_descriptors(device: str) -> list[int]:

@@ -12,9 +12,8 @@ from threading import Event, Thread
 from typing import Self
 
 from rtmatte.errors import EnvironmentFault
-from rtmatte.sinks.virtualcam.loopback import own_descriptors
+from rtmatte.sinks.virtualcam.loopback import SYSFS, devices, own_descriptors
 
-SYSFS = Path("/sys")
 IN_CLOSE, IN_OPEN = 0x18, 0x20  # from linux/inotify.h; the first is closing after writing or not
 EVENT = struct.Struct("iIII")  # watch, mask, cookie, bytes of a name; a node's own events have no name
 PERIOD = 0.5  # seconds after which the reading thread looks whether it is to end
@@ -31,7 +30,7 @@ class Viewers:
     def __init__(self, device: str, *, sysfs: Path = SYSFS) -> None:
         """Starts to watch; EnvironmentFault where that cannot be done."""
         self._users = sysfs / "module/v4l2loopback/refcnt"
-        self._alone = len(list((sysfs / "devices/virtual/video4linux").glob("video*"))) == 1
+        self._alone = len(devices(sysfs)) == 1
         self._own = len(own_descriptors(device))
         self._opens = 0
         self._closing = Event()
