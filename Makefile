@@ -13,7 +13,7 @@ PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 TORCH := $(shell sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-engines check bench train clean
+.PHONY: help env demo test test-engines test-serve test-browser test-vm check bench train clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,16 @@ test: $(VENV)/.dev  ## all tests: no GPU, camera or network needed
 
 test-engines: $(VENV)/.dev  ## MatAnyone's graphs, exported and built for RTX 30, 40 and 50: minutes, no GPU needed
 	$(RUN) -m pytest -m engines -s
+
+test-vm: $(VENV)/.dev  ## the virtual camera in a small virtual machine: minutes, on Debian, no device needed
+	$(RUN) -m tests.vm
+
+test-serve: $(VENV)/.dev  ## the server under load, rubbish and bad networks: minutes, no network needed
+	$(RUN) -m pytest -m serve
+
+test-browser: $(VENV)/.dev  ## the page in Chromium with a made camera, against a real server: minutes; root gets it by apt
+	@command -v chromium > /dev/null || test "$$(id -u)" -ne 0 || { apt-get update -qq && apt-get install -yqq chromium fonts-inter; }
+	$(RUN) -m pytest -m browser tests/browser
 
 check: $(VENV)/.dev  ## format, lint, and types on three platforms
 	$(RUN) -m ruff format --check
