@@ -8,7 +8,7 @@ import pytest
 from rtmatte.backends.fake import FakeEngine, Faults
 from rtmatte.clock import ManualClock
 from rtmatte.control import Control
-from rtmatte.frame import Alpha, Frame, Mask, Matte, Phase
+from rtmatte.frame import Alpha, Frame, Mask, Matte, Phase, Pixels
 from rtmatte.imaging import resize
 from rtmatte.ladder import Rung
 from rtmatte.live.cutting import SPARSER, LiveCutter
@@ -20,13 +20,17 @@ SMALL = (64, 36)
 
 
 class Known:
-    """A target and picker that knows the scene; `asked` counts how often it was."""
+    """A target, picker and looker that knows the scene; `asked` counts how often it was asked who to follow."""
 
     name = "known"
 
     def __init__(self, scene: SyntheticSource) -> None:
         self._scene = scene
         self.asked = 0
+        self.seen: list[Alpha] = []  # what looks are answered with, the last one again and again
+
+    def look(self, pixels: Pixels) -> Alpha:
+        return self.seen.pop(0) if len(self.seen) > 1 else self.seen[0]
 
     def propose(self, frame: Frame) -> Mask | None:
         self.asked += 1
@@ -53,7 +57,7 @@ class Bench:
             smaller=self.small,
             first_mask=first,
             finder=target,
-            looker=target,
+            looker=self.finder,
             picker=self.finder,
         )
         self.seq = 0
@@ -187,12 +191,10 @@ def test_a_given_mask_is_followed() -> None:
 def test_a_fresh_look_keeps_to_the_person_who_is_followed() -> None:
     bench = Bench()
     bench.cut(5)
-    elsewhere = Mask(np.zeros((SIZE[1], SIZE[0]), np.float32))
-    elsewhere.values[:10, :10] = 1.0
-    bench.finder.propose = lambda frame: elsewhere  # type: ignore[method-assign]
+    bench.finder.seen = [np.zeros((10, 10), np.float32)]  # nobody to be seen there
 
     bench.control.reseed()
-    mattes = bench.cut(5)  # `cut` fails were it the other one's alpha
+    mattes = bench.cut(5)  # `cut` fails were it another alpha
 
     assert calls(bench.engine).count("seed") == 2
     assert mattes[-1].alpha is not None
@@ -200,11 +202,29 @@ def test_a_fresh_look_keeps_to_the_person_who_is_followed() -> None:
 
 def test_the_timer_looks_afresh() -> None:
     bench = Bench()
-    bench.control.change(reseed_every=1.0)
+    bench.finder.seen = [np.zeros((10, 10), np.float32)]
+    bench.control.change(reseed_every=1.0, reseed_on_drift=False)
 
     bench.cut(100)
 
     assert calls(bench.engine).count("seed") == 1 + 3
+    assert bench.cutter.drift is None
+
+
+def test_a_drift_that_the_watch_tells_seeds_again_unless_the_user_does_not_want_it() -> None:
+    seeds = []
+    for wanted in (True, False):
+        bench = Bench()
+        bench.control.change(reseed_on_drift=wanted)
+        bench.cut(5)
+        mask = Mask((bench.scene.alpha_of(5) > 0.5).astype(np.float32))
+        drifted = iter([mask])
+        assert bench.cutter._watch is not None
+        bench.cutter._watch.observe = lambda frame, alpha, masks=drifted: next(masks, None)  # type: ignore[method-assign]
+        bench.cut(10)
+        seeds.append(calls(bench.engine).count("seed"))
+
+    assert seeds == [2, 1]
 
 
 def test_a_recording_is_asked_for_and_ended() -> None:

@@ -15,10 +15,10 @@ from rtmatte.imaging import resize
 from rtmatte.ladder import Rung
 from rtmatte.session import Session, SessionOptions
 from rtmatte.step import Engine
-from rtmatte.targets import Pick, Picker, Target
+from rtmatte.targets import Looker, Pick, Picker, Target
+from rtmatte.targets.drift import DriftWatch
 
 SPARSER = 3  # times as many frames between two that are remembered, on the rung of that name
-SAME = 0.5  # least overlap (intersection over union, at 0.5) of a fresh look with the person who is followed
 
 
 class Choice:
@@ -39,8 +39,9 @@ class Choice:
 class LiveCutter:
     """Mattes of a live stream: what the control and the ladder ask for is done between two frames.
 
-    `finder` looks for somebody without being asked: it should be sure, as SteadyGate is. `looker` answers at once, and
-    is asked about the person who is followed. `smaller` is what runs in place of `engine` on the rung of that name.
+    `finder` looks for somebody without being asked: it should be sure, as SteadyGate is. `looker` sees the person who
+    is followed afresh, when that is asked for or they have drifted away. `smaller` is what runs in place of `engine` on
+    the rung of that name.
     One thread cuts; `interrupt` and the attributes are for any.
     """
 
@@ -53,7 +54,7 @@ class LiveCutter:
         smaller: Engine | None,
         first_mask: Mask | None,
         finder: Target | None,
-        looker: Target | None,
+        looker: Looker | None,
         picker: Picker | None,
     ) -> None:
         self.clock = clock
@@ -62,7 +63,8 @@ class LiveCutter:
         self.rung = Rung.FULL  # where to stand from the next frame on
         self._stood_on = Rung.FULL
         self._control = control
-        self._looker, self._picker = looker, picker
+        self._picker = picker
+        self._watch = None if looker is None else DriftWatch(looker, clock)
         self._engines = [engine, *([smaller] if smaller is not None else [])]
         options = SessionOptions(passes_per_frame=1)
         self._sessions = [Session(each, Choice(first_mask, finder), clock, options) for each in self._engines]
@@ -76,6 +78,11 @@ class LiveCutter:
     def backend(self) -> str:
         """What runs now."""
         return self._engines[self._sessions.index(self.session)].backend
+
+    @property
+    def drift(self) -> float | None:
+        """The last drift score, 0..1; None where none was taken."""
+        return None if self._watch is None else self._watch.score
 
     @property
     def faults(self) -> int:
@@ -94,7 +101,7 @@ class LiveCutter:
         if self.rung is not self._stood_on:
             self._stand_on(self.rung, frame)
         if frame.blank:
-            self._trusted = None
+            self._forget()
             return self.session.process(frame)
         self._obey(frame)
         if self._stood_on is Rung.BLUR_ALL:
@@ -102,13 +109,13 @@ class LiveCutter:
         matte = self.session.process(frame)
         if matte.alpha is not None:
             self._keep(matte.alpha)
+            self._watch_drift(frame, matte.alpha)
         return matte
 
     def _stand_on(self, rung: Rung, frame: Frame) -> None:
         """Changes what runs. The network that takes over starts from the last alpha, or looks for somebody."""
         if self._stood_on is Rung.BLUR_ALL:
-            self._trusted = None
-            self.session.reseed(None)
+            self._follow(None)
         session = self._sessions[-1 if rung.gives_up(Rung.SMALLER) else 0]
         if session is not self.session:
             session.reseed(None if self._trusted is None else self._last(frame))
@@ -126,11 +133,11 @@ class LiveCutter:
         for command in self._control.commands():
             match command:
                 case GivenMask(mask):
-                    self.session.reseed(mask)
+                    self._follow(mask)
                 case Pick():
                     self._pick(frame, command)
                 case FindPerson():
-                    self.session.reseed(None)
+                    self._follow(None)
                 case Reseed():
                     self._look_afresh(frame)
                 case _:
@@ -147,21 +154,41 @@ class LiveCutter:
         if found is None:
             self.warn("nothing was found where you pointed; point at the middle of the person, or draw a box")
         else:
-            self.session.reseed(found)
+            self._follow(found)
+
+    def _follow(self, mask: Mask | None) -> None:
+        """Follows somebody else from the next frame on: who `mask` shows, or whoever is found."""
+        self._forget()
+        self.session.reseed(mask)
+
+    def _forget(self) -> None:
+        self._trusted = None
+        if self._watch is not None:
+            self._watch.begin()
+
+    def _watch_drift(self, frame: Frame, alpha: Alpha) -> None:
+        if self._watch is None or not self._control.settings.reseed_on_drift:
+            return
+        try:
+            fresh = self._watch.observe(frame, alpha)
+        except EngineError:  # the session's own calls will tell whether the network is gone
+            return
+        if fresh is not None:
+            self._watch.begin()
+            self.session.reseed(fresh)
 
     def _look_afresh(self, frame: Frame) -> None:
-        """Seeds again: from the finder's mask where that means the person who is followed, else from the last alpha;
-        when nobody is followed the finder is to say who it is."""
+        """Seeds again: as the person who is followed is seen afresh, else from the last alpha; when nobody is followed
+        the finder is to say who it is."""
         self._looked_at = self.clock.now()
         if self._trusted is None:
             self.session.reseed(None)
             return
-        last = self._last(frame)
         try:
-            look = None if self._looker is None else self._looker.propose(frame)
-        except EngineError:  # the session's own calls will tell whether the network is gone
-            look = None
-        self.session.reseed(look if look is not None and overlap(look, last) >= SAME else last)
+            fresh = None if self._watch is None else self._watch.fresh(frame, self._trusted)
+        except EngineError:  # as above
+            fresh = None
+        self.session.reseed(fresh or self._last(frame))
 
     def _last(self, frame: Frame) -> Mask:
         assert self._trusted is not None
@@ -171,9 +198,3 @@ class LiveCutter:
         """Notes a sentence for the user, once."""
         if sentence not in self.warnings:
             self.warnings += (sentence,)
-
-
-def overlap(one: Mask, other: Mask) -> float:
-    """Returns intersection over union of two masks of one size, at 0.5; 0 where nothing is in either."""
-    a, b = one.values > 0.5, other.values > 0.5
-    return int(np.count_nonzero(a & b)) / max(1, int(np.count_nonzero(a | b)))

@@ -22,7 +22,7 @@ from rtmatte.live.status import LiveStatus, View
 from rtmatte.pipeline import NETWORK_BUSY, OUTPUT_BUSY, Counts, Progress, Sink, run_live
 from rtmatte.sources import SourceState
 from rtmatte.step import Engine
-from rtmatte.targets import Picker, Target
+from rtmatte.targets import Looker, Picker, Target
 from rtmatte.targets.steady import SteadyGate
 
 LEFT_OUT = "every second one"  # left out on half rate
@@ -33,7 +33,8 @@ class LiveLine:
     """One stream, from a source to a sink, under one control.
 
     Frames leave in `size`, whatever the source gives. `first_mask` says who is cut out of the first frame; otherwise,
-    and whenever they are lost, `finder` looks for somebody, and is believed once two looks agree. `picker` knows what a
+    and whenever they are lost, `finder` looks for somebody, and is believed once two looks agree; one that is a Looker
+    also tells whether the cut-out has drifted from the person. `picker` knows what a
     user pointed at. `smaller` is an engine for fewer pixels that may run where `engine` is too slow. Engines may be
     shared; `status`, `picture` and the control may be used from any thread.
     Raises InputError when the background of the settings cannot be opened.
@@ -65,7 +66,7 @@ class LiveLine:
             smaller=smaller,
             first_mask=first_mask,
             finder=steady,
-            looker=finder,
+            looker=finder if isinstance(finder, Looker) else None,
             picker=picker,
         )
         self._painter = Painter(control, clock, video_source)
@@ -123,7 +124,7 @@ class LiveLine:
             source=getattr(self._source, "state", SourceState.LIVE),
             message=getattr(self._source, "message", ""),
             faults=self._cutter.faults,
-            drift=None,
+            drift=self._cutter.drift,
             warnings=tuple(dict.fromkeys((*warnings, *filter(None, [session.last_error])))),
         )
 

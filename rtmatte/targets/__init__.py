@@ -7,7 +7,7 @@ made.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rtmatte.errors import InputError
 from rtmatte.frame import Alpha, Frame, Mask, Pixels
@@ -28,6 +28,7 @@ class Target(Protocol):
         ...
 
 
+@runtime_checkable
 class Looker(Protocol):
     """Sees people without being told who is wanted."""
 
