@@ -35,6 +35,7 @@ class Handover:
 
     def __init__(self, first: Engine, make: Callable[[], Engine], note: Callable[[str], None]) -> None:
         self.contract: Contract = first.contract
+        self.backend = first.backend  # what runs now
         self._first = first
         self._better: Engine | None = None
         self._making = True
@@ -43,11 +44,6 @@ class Handover:
         self._lock = Lock()
         self._maker = Thread(target=self._run, name="rtmatte handover", daemon=True)
         self._maker.start()
-
-    @property
-    def backend(self) -> str:
-        """What runs now."""
-        return (self._better or self._first).backend
 
     def new_state(self) -> State:
         """Returns a zero state of the engine that runs now."""
@@ -85,7 +81,7 @@ class Handover:
         else:
             with self._lock:
                 if not self._closed:
-                    self._better = better
+                    self._better, self.backend = better, better.backend
             if self._better is None:
                 better.close()
             else:
@@ -109,7 +105,7 @@ class Handover:
             else:
                 _, moved.state = better.step(stream.frame, None, gates, moved.state)
         except EngineError as error:
-            self._better = None
+            self._better, self.backend = None, self._first.backend
             self._note(f"{self._first.backend} goes on: {error}")
             return stream
         return moved

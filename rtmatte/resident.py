@@ -44,6 +44,10 @@ class Plan(Protocol):
         """Whether a run may be captured into a graph."""
         ...
 
+    def close(self) -> None:
+        """Keeps what is worth keeping for the next time; it is not run again."""
+        ...
+
 
 class _Layout:
     """Where tensors lie in one block: aligned, one after the other, in the order they are given."""
@@ -134,8 +138,10 @@ class ResidentEngine:
     def close(self) -> None:
         """Frees the plans and the stream of work; a state's memory goes with the state."""
         if self._plans:
-            self._plans = ()
             self._device.close()
+            for plan in self._plans:
+                plan.close()
+            self._plans = ()
 
     def _upload(self, *, seeded: bool) -> None:
         end = self._layout.nbytes if seeded else self._every_frame

@@ -108,6 +108,10 @@ class FakePlan:
         self._capturable = capturable
         self._addresses: dict[str, int] = {}
         self._runs = 0
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
     def bind(self, name: str, address: int) -> None:
         assert address % 256 == 0, "TensorRT asks for aligned addresses"

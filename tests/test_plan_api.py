@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
@@ -261,7 +262,8 @@ class Engine:
     def __init__(self, *, works: bool = True) -> None:
         self.context = Context(works=works)
 
-    def create_execution_context(self) -> Context:
+    def create_execution_context(self, config: Any = None) -> Context:
+        self.config = config
         return self.context
 
     def get_tensor_name(self, index: int) -> str:
@@ -302,6 +304,70 @@ def test_addresses_and_runs_reach_the_context_and_refusals_are_errors(library: L
         broken.bind("frame", 513)
     with pytest.raises(EngineError, match="cannot run the plan"):
         broken.enqueue(7)
+
+
+class RuntimeCache:
+    """What TensorRT for RTX has compiled: what it was given, and one kernel more."""
+
+    def __init__(self) -> None:
+        self.content = b""
+
+    def deserialize(self, content: bytes) -> bool:
+        self.content = content
+        return True
+
+    def serialize(self) -> bytes:
+        return self.content if self.content.endswith(b"kernel") else self.content + b"kernel"
+
+
+class RuntimeConfig:
+    cache: RuntimeCache | None = None
+
+    def create_runtime_cache(self) -> RuntimeCache:
+        return RuntimeCache()
+
+    def set_runtime_cache(self, cache: RuntimeCache) -> None:
+        self.cache = cache
+
+
+class CompilingEngine(Engine):
+    """An engine of TensorRT for RTX, which compiles when it first runs."""
+
+    def create_runtime_config(self) -> RuntimeConfig:
+        return RuntimeConfig()
+
+
+def test_what_was_compiled_is_kept_beside_the_plan_and_used_again(library: Library, tmp_path: Path) -> None:
+    kernels = tmp_path / "toy.plan.kernels"
+    for expected in (b"", b"kernel"):
+        library.engine = CompilingEngine()
+
+        plan = rtx(library).load(b"plan", kernels=kernels)
+
+        assert library.engine.config.cache.content == expected
+        plan.close()
+        assert kernels.read_bytes() == b"kernel"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="file modes are POSIX's")
+def test_kernels_that_others_could_have_written_are_not_used(library: Library, tmp_path: Path) -> None:
+    kernels = tmp_path / "toy.plan.kernels"
+    kernels.write_bytes(b"evil")
+    kernels.chmod(0o666)
+    library.engine = CompilingEngine()
+
+    rtx(library).load(b"plan", kernels=kernels).close()
+
+    assert library.engine.config.cache.content == b""
+    assert kernels.read_bytes() == b"kernel"
+
+
+def test_a_library_that_compiles_nothing_at_load_keeps_nothing(library: Library, tmp_path: Path) -> None:
+    library.engine = Engine()
+
+    tensorrt(library).load(b"plan", kernels=tmp_path / "toy.plan.kernels").close()
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_capture_is_tried_where_the_library_cannot_tell(library: Library) -> None:

@@ -235,13 +235,15 @@ def test_failing_run_is_an_engine_error_and_costs_the_state(contract: Contract, 
 
 
 def test_closed_engine_refuses_and_closes_once(contract: Contract, device: FakeDevice) -> None:
-    engine = engine_of(contract, device)
+    plan = FakePlan(contract, device)
+    engine = ResidentEngine(contract, [plan], device, backend="recording")
     frame, mask = inputs(contract, 0)
     state = engine.new_state()
     engine.close()
     engine.close()
 
     assert device.calls.count("close") == 1
+    assert plan.closed
     with pytest.raises(EngineError, match="closed"):
         engine.step(frame, mask, Gates.for_contract(contract), state)
     with pytest.raises(EngineError, match="closed"):

@@ -140,6 +140,9 @@ class TorchPlan:
         """Whether a run may be captured: on a GPU, always; what cannot be shows when it is tried."""
         return self._device.captures
 
+    def close(self) -> None:
+        """Nothing to keep."""
+
 
 def check_gpu() -> None:
     """Raises BackendMissing unless PyTorch has a GPU to use."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from rtmatte.cuda import CudaDevice, Gpu, find_gpu
@@ -9,6 +10,7 @@ from rtmatte.errors import BackendError, PlanMissing
 from rtmatte.plan.api import Api, Runtime, check_installed, open_api
 from rtmatte.plan.build import graphs_of
 from rtmatte.plan.cache import PlanCache
+from rtmatte.plan.kernels import kernels_path
 from rtmatte.plan.sidecar import SUFFIX, Sidecar, read_plan
 from rtmatte.resident import ResidentEngine, whole
 
@@ -27,17 +29,26 @@ def open_trt(path: Path, runtime: Runtime) -> ResidentEngine:
     found = [_plan_of(file, api, gpu, graphs) for file in graphs]
     device = CudaDevice()
     try:
-        plans = [api.load(content) for _, content in found]
-        contract = whole(found[0][0].contract)
+        plans = [api.load(each.content, kernels=kernels_path(each.plan)) for each in found]
+        contract = whole(found[0].sidecar.contract)
         return ResidentEngine(contract, plans, device, backend=f"{api} on {gpu.name}")
     except Exception:
         device.close()
         raise
 
 
-def _plan_of(path: Path, api: Api, gpu: Gpu, graphs: tuple[Path, ...]) -> tuple[Sidecar, bytes]:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A plan that may be loaded: its file, its sidecar and its bytes."""
+
+    plan: Path
+    sidecar: Sidecar
+    content: bytes
+
+
+def _plan_of(path: Path, api: Api, gpu: Gpu, graphs: tuple[Path, ...]) -> _Found:
     if path.suffix == SUFFIX:
-        return read_plan(path, runtime=api.runtime, version=api.version, gpu=gpu)
+        return _Found(path, *read_plan(path, runtime=api.runtime, version=api.version, gpu=gpu))
     cache = PlanCache()
     found = cache.find(path, api, gpu)
     if found is None:
@@ -46,4 +57,4 @@ def _plan_of(path: Path, api: Api, gpu: Gpu, graphs: tuple[Path, ...]) -> tuple[
             lambda: [cache.obtain(graph, api, gpu) for graph in graphs],
             quick=bool(api.targets),
         )
-    return found
+    return _Found(cache.path_of(path, api, gpu), *found)

@@ -20,6 +20,7 @@ import numpy as np
 
 from rtmatte.cuda import DRIVER_PAGE
 from rtmatte.errors import BackendError, BackendMissing, EngineError, InputError
+from rtmatte.plan.kernels import Kernels
 
 Runtime = Literal["tensorrt", "rtx"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
@@ -108,17 +109,20 @@ class Api:
             self._log.sizes.get("Weights", 0),
         )
 
-    def load(self, plan: bytes) -> LoadedPlan:
+    def load(self, plan: bytes, *, kernels: Path | None = None) -> LoadedPlan:
         """Returns the plan, ready to run on the GPU that is here. Only bytes that passed `sidecar.read_plan` may come.
 
+        `kernels` is the file of what was compiled for it, where the library compiles at load; it need not exist.
         BackendError when the driver, the GPU or the library does not take it.
         """
         self._log.clear()
         engine = self._made(self._trt.Runtime, self._logger).deserialize_cuda_engine(plan)
-        context = engine and engine.create_execution_context()
+        config = engine.create_runtime_config() if engine and hasattr(engine, "create_runtime_config") else None
+        compiled = Kernels(kernels, config) if kernels and hasattr(config, "create_runtime_cache") else None
+        context = engine and engine.create_execution_context(*filter(None, [config]))
         if not context:
             raise BackendError(self._reason(f"{self} cannot load the plan"))
-        return LoadedPlan(self._trt, engine, context, self._log)
+        return LoadedPlan(self._trt, engine, context, self._log, compiled)
 
     def __str__(self) -> str:
         name = "TensorRT for RTX" if self.runtime == "rtx" else "TensorRT"
@@ -165,11 +169,12 @@ class Api:
 class LoadedPlan:
     """A plan that can run: its tensors by name, their addresses, and the call that puts it on a stream."""
 
-    def __init__(self, trt: Any, engine: Any, context: Any, log: _Log) -> None:
+    def __init__(self, trt: Any, engine: Any, context: Any, log: _Log, kernels: Kernels | None = None) -> None:
         self._trt = trt
         self._engine = engine  # a context does not keep its engine alive everywhere
         self._context = context
         self._log = log
+        self._kernels = kernels
         self.tensors: Mapping[str, PlanTensor] = {
             name: PlanTensor(
                 name,
@@ -194,6 +199,11 @@ class LoadedPlan:
         """Whether a run may be captured into a CUDA graph, as far as the library can tell beforehand."""
         asked = getattr(self._context, "is_stream_capturable", None)
         return asked is None or bool(asked(stream))
+
+    def close(self) -> None:
+        """Saves what the library compiled for this GPU; the plan itself goes with the object."""
+        if self._kernels is not None:
+            self._kernels.save()
 
     def describe(self) -> str:
         """Returns the library's own account of the layers it made of the network, as JSON text."""

@@ -22,6 +22,7 @@ from rtmatte.errors import BackendError, PlanError
 from rtmatte.modelfile import sha256_of
 from rtmatte.plan.api import Api, Progress
 from rtmatte.plan.build import aim, build_plan, options_of
+from rtmatte.plan.kernels import kernels_path
 from rtmatte.plan.sidecar import SUFFIX, Sidecar, check_owner, read_plan, read_sidecar, sidecar_path
 
 LIMIT_BYTES = 8 << 30
@@ -30,7 +31,7 @@ _KEY_LETTERS = 16
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One plan of the cache: its file, its size with the sidecar, and the file system's time of its last use."""
+    """One plan of the cache: its file, its size and what lies beside it, and the file system's time of its last use."""
 
     plan: Path
     nbytes: int
@@ -93,15 +94,15 @@ class PlanCache:
         """Returns every plan of the cache, the last used first."""
         entries = []
         for plan in self.folder.glob(f"*{SUFFIX}"):
-            status, sidecar = plan.stat(), sidecar_path(plan)
-            beside = sidecar.stat().st_size if sidecar.exists() else 0
+            status = plan.stat()
+            beside = sum(path.stat().st_size for path in _beside(plan) if path.exists())
             entries.append(Entry(plan, status.st_size + beside, status.st_mtime))
         return sorted(entries, key=lambda entry: entry.used_at, reverse=True)
 
     def clear(self) -> int:
         """Removes every plan, and what an interrupted build left; returns the bytes that were freed."""
         freed = sum(entry.nbytes for entry in self.entries())
-        for pattern in (f"*{SUFFIX}", f"*{SUFFIX}.json", "*.part", "*.lock"):
+        for pattern in (f"*{SUFFIX}", f"*{SUFFIX}.*", "*.lock"):
             for path in self.folder.glob(pattern):
                 path.unlink(missing_ok=True)
         return freed
@@ -118,8 +119,12 @@ class PlanCache:
         for entry in self.entries():
             total += entry.nbytes
             if total > self._limit_bytes and entry.plan != keep:
-                entry.plan.unlink(missing_ok=True)
-                sidecar_path(entry.plan).unlink(missing_ok=True)
+                for path in (entry.plan, *_beside(entry.plan)):
+                    path.unlink(missing_ok=True)
+
+
+def _beside(plan: Path) -> tuple[Path, ...]:
+    return sidecar_path(plan), kernels_path(plan)
 
 
 def default_folder() -> Path:

@@ -116,13 +116,13 @@ def read_plan(
 
 def write_plan(plan: Path, content: bytes, sidecar: Sidecar) -> None:
     """Writes a plan and then its sidecar, each complete or not at all, for the user alone."""
-    _write(plan, content)
+    write_whole(plan, content)
     write_sidecar(plan, sidecar)
 
 
 def write_sidecar(plan: Path, sidecar: Sidecar) -> None:
     """Writes the sidecar of a plan, complete or not at all."""
-    _write(sidecar_path(plan), sidecar.to_json().encode())
+    write_whole(sidecar_path(plan), sidecar.to_json().encode())
 
 
 def with_self_test(plan: Path, worst: float) -> Sidecar:
@@ -150,7 +150,8 @@ def check_owner(path: Path) -> None:
         raise PlanError(f"{path} can be written by others, so what is in it is not run; chmod go-w '{path}'")
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file, complete or not at all, for the user alone."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
