@@ -63,6 +63,12 @@ class Control:
         """The settings as they are now."""
         return self._settings
 
+    @property
+    def choice(self) -> Choice:
+        """Who was chosen last and not taken back."""
+        choices = self._choices
+        return choices[-1] if choices else FindPerson()
+
     def change(self, **values: Any) -> Settings:
         """Returns the settings with `values` in them, which hold from now on.
 
@@ -104,8 +110,8 @@ class Control:
     def undo(self) -> None:
         """Takes the last choice back: the one before it holds again, and before the first one whoever is found."""
         with self._lock:
-            del self._choices[-1:]
-            self._who = self._choices[-1] if self._choices else FindPerson()
+            self._choices = self._choices[:-1]
+            self._who = self.choice
 
     def reseed(self) -> None:
         """Asks for a fresh look at the person who is followed; a choice that is pending is one already."""

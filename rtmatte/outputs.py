@@ -30,6 +30,10 @@ class Outputs:
         self.warnings: tuple[str, ...] = ()
         self._sinks = tuple(sinks)
 
+    def __contains__(self, sink: Output) -> bool:
+        """Whether `sink` still gets frames."""
+        return sink in self._sinks
+
     def add(self, sink: Output) -> None:
         """Gives `sink` every frame from the next one on."""
         self._sinks += (sink,)

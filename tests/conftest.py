@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -18,6 +19,14 @@ from rtmatte.step import Engine
 CLIP_SIZE, CLIP_FRAMES = (64, 48), 12
 
 UseEngine = Callable[[Callable[[], Engine]], None]
+
+
+@pytest.fixture(autouse=True)
+def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keeps tests away from the settings of whoever runs them; returns the folder that they have instead."""
+    folder = tmp_path_factory.getbasetemp() / "settings" / uuid4().hex
+    monkeypatch.setattr("rtmatte.settings.config_folder", lambda: folder)
+    return folder
 
 
 @pytest.fixture

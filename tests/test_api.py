@@ -107,6 +107,7 @@ def test_settings_are_shown_and_changed(bench: Bench) -> None:
         {"despill": 2},
         {"colour": "red"},
         {"background": "none"},
+        {"background": "transparent"},
         {"background": "/etc/passwd"},
         {"background": "beach.jpg"},
         {"background": "file:../../beach.jpg"},

@@ -94,6 +94,7 @@ def test_undo_goes_back_choice_by_choice_and_ends_at_whoever_is_found() -> None:
         undone += control.commands()
 
     assert undone == [LEFT, GivenMask(mask), FindPerson(), FindPerson()]
+    assert control.choice == FindPerson()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rtmatte.backends.fake import FakeEngine
-from rtmatte.cli.live import CLEAR, StatusLine
+from rtmatte.cli.live import CLEAR, StatusLine, report_of_session
 from rtmatte.clock import ManualClock
 from rtmatte.frame import Frame, Mask
 from rtmatte.latency import Meter, Stage
@@ -26,7 +26,8 @@ class Terminal(StringIO):
 def line_of(stream: StringIO) -> tuple[StatusLine, ManualClock, Meter, Session]:
     clock, meter = ManualClock(), Meter()
     session = Session(FakeEngine(*SIZE), None, clock)
-    return StatusLine(session, meter, backend="fake", stream=stream), clock, meter, session
+    report = report_of_session(session, meter, backend="fake")
+    return StatusLine(clock, report, stream=stream), clock, meter, session
 
 
 def test_one_line_a_second_however_many_frames() -> None:

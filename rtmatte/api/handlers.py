@@ -24,6 +24,7 @@ from rtmatte.settings import Settings, SettingsFolder
 VIEWS: tuple[View, ...] = get_args(View)
 JPEG_QUALITY = 80
 
+_BACKGROUNDS = "blur, blur:1 to blur:100, green, #rrggbb, or file: and the name of a file that was sent"
 _FILE = "file:"  # a background file is called by its own name here, never by its path
 _WORDS = re.compile(r"blur(:.*)?|green|transparent|none|#.*", re.IGNORECASE)
 
@@ -123,7 +124,8 @@ class Handlers:
 
     def load_preset(self, request: Request, name: str) -> Response:
         found = self._presets().preset(name, self._control.settings)
-        parse_background(found.background)  # its file may have gone since
+        if found.background != self._control.settings.background:
+            _check_background(found.background)
         return Response.of(shown(self._control.change(**found.to_dict())))
 
     def get_frame(self, request: Request) -> Response:
@@ -147,14 +149,20 @@ class Handlers:
     def _background(self, text: str) -> str:
         """Returns the setting for a background as the API calls it."""
         now = self._control.settings.background
+        if text == _called(now):
+            return now
         if text.startswith(_FILE):
-            return now if text == _called(now) else str(self._uploads.find(text.removeprefix(_FILE)))
-        if not _WORDS.fullmatch(text) or parse_background(text).kind in ("none", "image", "video"):
-            raise InputError(
-                f"expected blur, blur:1 to blur:100, green, #rrggbb, transparent, or file: and the name of a file "
-                f"that was sent; found {text!r}"
-            )
+            return str(self._uploads.find(text.removeprefix(_FILE)))
+        if not _WORDS.fullmatch(text):
+            raise InputError(f"expected {_BACKGROUNDS}; found {text!r}")
+        _check_background(text)
         return text
+
+
+def _check_background(text: str) -> None:
+    """Raises InputError for a background whose file has gone, or that is no picture: live outputs cannot show it."""
+    if parse_background(text).kind in ("none", "transparent"):
+        raise InputError(f"expected {_BACKGROUNDS}; found {text!r}, which cannot be changed to while pictures go out")
 
 
 def parse_pick(values: Mapping[str, Any]) -> Pick:

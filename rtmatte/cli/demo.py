@@ -17,10 +17,10 @@ from rtmatte.cli.line import (
     DeviceOption,
     ModelChoice,
     ModelOption,
-    open_target,
+    open_person,
     video_source,
 )
-from rtmatte.cli.live import StatusLine, latency_table
+from rtmatte.cli.live import StatusLine, latency_table, report_of_session
 from rtmatte.clock import MonotonicClock
 from rtmatte.compose.backgrounds import open_background, parse_background
 from rtmatte.compose.host import ComposeOptions, Composite, SideBySide
@@ -47,14 +47,15 @@ def demo(
         clip = stack.enter_context(as_file(files("rtmatte.assets") / CLIP))
         source = stack.enter_context(PacedSource(FileSource(clip, clock), clock))
         engine = stack.enter_context(closing(ModelChoice(model, device).open(source.size)))
-        target = open_target(None, engine, source.size, stack)
+        target = open_person(engine, source.size, stack)
         session = Session(engine, target, clock, SessionOptions(passes_per_frame=1))
         composite = Composite(
             open_background(parse_background(background), video_source(clock)), ComposeOptions(), clock
         )
         width, height = source.size
         sink = stack.enter_context(open_sink(output, size=(3 * width, height), fps=source.fps))
-        status = stack.enter_context(closing(StatusLine(session, meter, backend=engine.backend)))
+        report = report_of_session(session, meter, backend=engine.backend)
+        status = stack.enter_context(closing(StatusLine(clock, report)))
         counts = run_live(source, session, SideBySide(composite, ComposeOptions()), sink, meter=meter, progress=status)
     out.print(latency_table(meter.summary(), title=f"{engine.contract.model} on {engine.backend}, at camera pace"))
     say(f"{output}: {counts.sent} of {counts.received} frames, side by side: input, alpha, composite")

@@ -23,7 +23,7 @@ from rtmatte.cli.line import (
     OverwriteOption,
     TrustOption,
     check_output,
-    open_target,
+    open_person,
     video_source,
 )
 from rtmatte.cli.people import Everybody, Portrait, own_outputs
@@ -107,7 +107,7 @@ def file(
         elif per_target:
             raise InputError(f"{model} takes no masks, so it cannot tell people apart; leave --per-target out")
         else:
-            session = Session(engine, open_target(None, engine, frames.size, stack), clock, options)
+            session = Session(engine, open_person(engine, frames.size, stack), clock, options)
         everybody, *alone = (
             Portrait(_open_compositor(write, background, clock), stack.enter_context(_open_sink(each, source, frames)))
             for each in outputs

@@ -18,11 +18,9 @@ from rtmatte.contract import SEED
 from rtmatte.engine import open_engine
 from rtmatte.errors import SinkError
 from rtmatte.frame import Frame
-from rtmatte.imaging import Size, load_mask
+from rtmatte.imaging import Size
 from rtmatte.sources.file import FileSource
 from rtmatte.step import Engine
-from rtmatte.targets import Target
-from rtmatte.targets.mask import MaskTarget
 from rtmatte.targets.person import PersonTarget
 
 DEFAULT_MODEL = "lite"
@@ -70,15 +68,13 @@ class ModelChoice:
         return open_engine(self.name, backend=self.device.value, size=size, trust=self.trust, note=warn)
 
 
-def open_target(mask: Path | None, engine: Engine, size: Size, stack: ExitStack) -> Target | None:
-    """Returns who `engine` is to cut out of frames of `size`: the person of a mask, else whoever is in the middle.
+def open_person(engine: Engine, size: Size, stack: ExitStack) -> PersonTarget | None:
+    """Returns what finds the person in the middle of frames of `size` for `engine`.
 
     Only lite finds people by itself; for another model `stack` gets a lite engine. None for a model without seeds.
     """
     if not engine.contract.takes(SEED):
         return None
-    if mask is not None:
-        return MaskTarget(load_mask(mask))
     if engine.contract.model == DEFAULT_MODEL:
         return PersonTarget(engine)
     return PersonTarget(stack.enter_context(closing(ModelChoice(DEFAULT_MODEL).open(size))))

@@ -3,51 +3,65 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TextIO
 
 from rich.table import Table
 
 from rtmatte.cli.console import warn
+from rtmatte.clock import Clock
+from rtmatte.ladder import Rung
 from rtmatte.latency import END_TO_END, Meter, Percentiles
+from rtmatte.live import LiveLine
 from rtmatte.pipeline import Counts
 from rtmatte.session import Session
+from rtmatte.sources import SourceState
 
 PERIOD = 1.0  # seconds between two lines
 WINDOW = 10.0  # seconds of frames behind the percentiles of a line
 CLEAR = "\r\x1b[K"
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What there is to say now: a line, and warnings that are to be told once each."""
+
+    line: str
+    warnings: tuple[str, ...]
+
+
 class StatusLine:
     """A `progress` for run_live: rewrites its line on a terminal, adds one elsewhere, and passes warnings on once."""
 
-    def __init__(self, session: Session, meter: Meter, *, backend: str, stream: TextIO | None = None) -> None:
-        self._session = session
-        self._meter = meter
-        self._backend = backend
+    def __init__(self, clock: Clock, report: Callable[[Counts], Report], *, stream: TextIO | None = None) -> None:
+        self._clock = clock
+        self._report = report
         self._stream = stream or sys.stderr
         self._rewrites = self._stream.isatty()
-        self._next = session.clock.now() + PERIOD
+        self._next = clock.now() + PERIOD
+        self._counts = Counts()
         self._told: set[str] = set()
 
     def __call__(self, counts: Counts) -> None:
-        now = self._session.clock.now()
+        self._counts = counts
+        now = self._clock.now()
         if now < self._next:
             return
         self._next += PERIOD * (1 + (now - self._next) // PERIOD)  # on the beat again after any pause
-        self._tell_warnings()
-        line = status_line(counts, self._session, self._meter, backend=self._backend)
-        self._stream.write(f"{CLEAR}{line}" if self._rewrites else f"{line}\n")
+        report = self._report(counts)
+        self._tell(report.warnings)
+        self._stream.write(f"{CLEAR}{report.line}" if self._rewrites else f"{report.line}\n")
         self._stream.flush()
 
     def close(self) -> None:
         """Leaves the last line standing."""
-        self._tell_warnings()
+        self._tell(self._report(self._counts).warnings)
         if self._rewrites:
             self._stream.write("\n")
 
-    def _tell_warnings(self) -> None:
-        status = self._session.status
-        for sentence in (*status.warnings, *filter(None, [status.last_error])):
+    def _tell(self, warnings: Iterable[str]) -> None:
+        for sentence in warnings:
             if sentence not in self._told:
                 self._told.add(sentence)
                 if self._rewrites:
@@ -55,17 +69,43 @@ class StatusLine:
                 warn(sentence)
 
 
-def status_line(counts: Counts, session: Session, meter: Meter, *, backend: str) -> str:
-    """Returns the line: rate, latency from capture to sending, drops by reason, faults, phase, and what runs."""
-    now, status = session.clock.now(), session.status
-    parts = [f"{meter.fps(now):4.0f} fps"]
-    latency = meter.summary(since=now - WINDOW).get(END_TO_END)
+def report_of_line(line: LiveLine) -> Callable[[Counts], Report]:
+    """Returns what a live line has to say, after the frames that were counted."""
+
+    def report(counts: Counts) -> Report:
+        status = line.status
+        states = [status.phase.value]
+        if status.source is not SourceState.LIVE:
+            states.insert(0, f"camera {status.source.value}")
+        if status.rung is not Rung.FULL:
+            states.insert(0, status.rung.value)
+        text = _line(counts, status.fps, status.latency, status.faults, *states, status.backend)
+        return Report(text, (*status.warnings, *filter(None, [status.message])))
+
+    return report
+
+
+def report_of_session(session: Session, meter: Meter, *, backend: str) -> Callable[[Counts], Report]:
+    """Returns what a session has to say whose frames `meter` marks."""
+
+    def report(counts: Counts) -> Report:
+        now, status = session.clock.now(), session.status
+        latency = meter.summary(since=now - WINDOW).get(END_TO_END)
+        text = _line(counts, meter.fps(now), latency, status.faults, status.phase.value, backend)
+        return Report(text, (*status.warnings, *filter(None, [status.last_error])))
+
+    return report
+
+
+def _line(counts: Counts, fps: float, latency: Percentiles | None, faults: int, *rest: str) -> str:
+    """Returns the line: rate, latency from capture to sending, drops by reason, faults, and the rest."""
+    parts = [f"{fps:4.0f} fps"]
     if latency is not None:
         parts.append(f"latency {latency.p50:.0f}/{latency.p95:.0f}/{latency.p99:.0f} ms (p50/p95/p99)")
     parts.append(_drops(counts))
-    if status.faults:
-        parts.append(f"{status.faults} faults")
-    return " · ".join((*parts, status.phase.value, backend))
+    if faults:
+        parts.append(f"{faults} faults")
+    return " · ".join((*parts, *rest))
 
 
 def _drops(counts: Counts) -> str:

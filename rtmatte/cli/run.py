@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from rtmatte.api import Api
 from rtmatte.cli.console import say
+from rtmatte.cli.control import ControlServer, read_token
+from rtmatte.cli.kept import KeptSettings
+from rtmatte.cli.keys import Keys
 from rtmatte.cli.line import (
     DEFAULT_MODEL,
-    BackgroundOption,
     Device,
     DeviceOption,
     MaskOption,
@@ -22,106 +26,229 @@ from rtmatte.cli.line import (
     OverwriteOption,
     TrustOption,
     check_output,
-    open_target,
+    open_person,
     video_source,
 )
-from rtmatte.cli.live import StatusLine
+from rtmatte.cli.live import StatusLine, report_of_line
+from rtmatte.cli.recording import Recorder
 from rtmatte.clock import Clock, MonotonicClock
-from rtmatte.compose.backgrounds import BackgroundSpec, parse_background
-from rtmatte.compose.host import ComposeOptions, open_compositor
+from rtmatte.control import Control, Pick, Point
 from rtmatte.errors import ExitCode, InputError, StopRequested
-from rtmatte.frame import Frame
-from rtmatte.imaging import Size, parse_size
-from rtmatte.latency import Meter
-from rtmatte.pipeline import run_live
-from rtmatte.session import Session, SessionOptions
-from rtmatte.sinks import Sink, open_sink
+from rtmatte.imaging import Size, load_mask, parse_size
+from rtmatte.live import LiveLine, View
+from rtmatte.live.drawing import live_background
+from rtmatte.outputs import Outputs
+from rtmatte.pipeline import Counts
+from rtmatte.settings import SettingsFolder
 from rtmatte.sinks.preview import PreviewSink
 from rtmatte.sinks.virtualcam import PixelFormat, Viewers, VirtualCameraSink
 from rtmatte.sources import Source, open_source
 from rtmatte.sources.ondemand import OnDemandSource
 from rtmatte.sources.paced import PacedSource
 from rtmatte.sources.synthetic import SyntheticSource
-from rtmatte.targets.steady import SteadyGate
+from rtmatte.targets.click import ClickPicker
+from rtmatte.targets.mask import check_mask
+
+BACKGROUNDS = ("blur", "blur:100", "green", "#202428")  # one key goes through them, after the one of the command line
+HARMLESS: tuple[View, ...] = ("composite", "matte", "checkerboard")  # views that show nothing of the room
+
+_picture = partial(typer.Option, rich_help_panel="The picture (kept from run to run when changed while running)")
+_outputs = partial(typer.Option, rich_help_panel="Where it goes")
 
 
-class Outputs:
-    """Several sinks as one: each gets every frame, in order."""
+@dataclass(frozen=True, slots=True)
+class OutputChoice:
+    """Where pictures go, as the user said."""
 
-    def __init__(self, sinks: Sequence[Sink]) -> None:
-        self._sinks = sinks
+    virtual_camera: bool
+    pixel_format: PixelFormat | None
+    on_demand: float | None
+    preview: bool
+    record: Path | None
+    control: int | None
+    token: Path | None
 
-    def write(self, frame: Frame) -> None:
-        for sink in self._sinks:
-            sink.write(frame)
+    def check(self, *, overwrite: bool) -> None:
+        """Raises InputError for a choice that cannot be."""
+        if not (self.virtual_camera or self.preview or self.record or self.control is not None):
+            raise InputError("expected an output: leave --no-virtual-camera out, or add --preview or --record FILE")
+        if self.on_demand is not None and not self.virtual_camera:
+            raise InputError("expected a virtual camera that --on-demand can watch; leave --no-virtual-camera out")
+        if self.token is not None and self.control is None:
+            raise InputError("expected a control that --control-token can guard; add --control PORT")
+        if self.record is not None:
+            check_output(self.record, overwrite=overwrite)
 
 
 def run(
     camera: Annotated[
         str, typer.Option(help="A camera's number or device; a video file is played as if it were one.")
     ] = "0",
-    background: BackgroundOption = "blur",
+    size: Annotated[str, typer.Option(help="Width x height to ask of the camera, in pixels.")] = "1280x720",
+    fps: Annotated[float, typer.Option(min=1, max=240, help="Frames a second to ask of the camera.")] = 30.0,
     mask: MaskOption = None,
+    pick: Annotated[
+        str | None, typer.Option(metavar="X,Y", help="Cut out who is at this place: 0 to 1, from the top left.")
+    ] = None,
     model: ModelOption = DEFAULT_MODEL,
     device: DeviceOption = Device.AUTO,
     trust: TrustOption = False,
-    size: Annotated[str, typer.Option(help="Width x height to ask of the camera, in pixels.")] = "1280x720",
-    fps: Annotated[float, typer.Option(min=1, max=240, help="Frames a second to ask of the camera.")] = 30.0,
-    virtual_camera: Annotated[bool, typer.Option(help="Show the result as a camera to other programs.")] = True,
+    background: Annotated[
+        str | None,
+        _picture(help="blur (at first), blur:1 to blur:100, green, #rrggbb, transparent, or a picture or video file."),
+    ] = None,
+    edge_shift: Annotated[
+        float | None, _picture(min=-4, max=4, help="Working pixels by which the edge shows more of the person.")
+    ] = None,
+    edge_softness: Annotated[
+        float | None, _picture(min=0, max=8, help="Working pixels by which the edge is widened.")
+    ] = None,
+    despill: Annotated[
+        float | None, _picture(min=0, max=1, help="How much of the room's colour is taken out of the edge.")
+    ] = None,
+    light_wrap: Annotated[
+        float | None, _picture(min=0, max=1, help="How much of the background's light falls on the edge.")
+    ] = None,
+    steadiness: Annotated[float | None, _picture(min=0, max=1, help="How far the edge is steadied over time.")] = None,
+    reseed_every: Annotated[
+        float | None, _picture(min=0, help="Seconds between two fresh looks at the person; 0 is never.")
+    ] = None,
+    mirror: Annotated[
+        bool | None, _picture("--mirror/--no-mirror", help="Mirror the preview, never the output.")
+    ] = None,
+    preset: Annotated[str | None, _picture(help="Begin with the settings kept under this name.")] = None,
+    virtual_camera: Annotated[bool, _outputs(help="Show the result as a camera to other programs.")] = True,
     pixel_format: Annotated[
-        PixelFormat | None, typer.Option(help="Of the virtual camera, for a program that takes no other.")
+        PixelFormat | None, _outputs(help="Of the virtual camera, for a program that takes no other.")
     ] = None,
     on_demand: Annotated[
         float | None,
-        typer.Option(
+        _outputs(
             metavar="SECONDS",
             min=0,
             help="Open the camera only while a program shows the virtual one; release it so long after the last.",
         ),
     ] = None,
-    preview: Annotated[bool, typer.Option("--preview", help="Show the result in a window; Escape ends.")] = False,
-    record: Annotated[Path | None, typer.Option(help="Write the result to this video file, too.")] = None,
+    preview: Annotated[
+        bool, _outputs("--preview", help="Show the result in a window; h lists its keys, Escape ends.")
+    ] = False,
+    record: Annotated[Path | None, _outputs(help="Write the result to this video file, too.")] = None,
     overwrite: OverwriteOption = False,
+    control: Annotated[
+        int | None, _outputs(metavar="PORT", min=0, max=65535, help="Answer the control API at 127.0.0.1.")
+    ] = None,
+    control_token: Annotated[
+        Path | None, _outputs(help="A file with the token that the control asks for; made if it is not there.")
+    ] = None,
 ) -> ExitCode:
     """Put the person at the camera before another background, live."""
-    spec = _parse_live_background(background)
-    if not (virtual_camera or preview or record):
-        raise InputError("expected an output: leave --no-virtual-camera out, or add --preview or --record FILE")
-    if on_demand is not None and not virtual_camera:
-        raise InputError("expected a virtual camera that --on-demand can watch; leave --no-virtual-camera out")
-    if record is not None:
-        check_output(record, overwrite=overwrite)
-    clock, meter = MonotonicClock(), Meter()
+    outputs = OutputChoice(virtual_camera, pixel_format, on_demand, preview, record, control, control_token)
+    outputs.check(overwrite=overwrite)
+    given = {
+        "background": background,
+        "edge_shift": edge_shift,
+        "edge_softness": edge_softness,
+        "despill": despill,
+        "light_wrap": light_wrap,
+        "steadiness": steadiness,
+        "reseed_every": reseed_every,
+        "mirror": mirror,
+    }
+    kept = KeptSettings(SettingsFolder(), preset, given)
+    live_background(kept.first.background)
+    hand, clock = Control(kept.first), MonotonicClock()
+    if pick is not None:
+        hand.pick(Pick((parse_point(pick),)))
     with ExitStack() as stack:
+        stack.callback(lambda: kept.keep(hand.settings))
         reopen = partial(_open_camera, camera, clock, size=parse_size(size), fps=fps)
-        source = stack.enter_context(reopen())
-        sinks: list[Sink] = []
-        if virtual_camera:
-            shown = stack.enter_context(VirtualCameraSink(size=source.size, fps=source.fps, pixel_format=pixel_format))
-            say(f"choose the camera {shown.device} in your meeting")
-            sinks.append(shown)
-            if on_demand is not None:
-                source = _on_demand(source, reopen, shown.device, clock, stack, release_after=on_demand)
-        sinks += _open_sinks(source, stack, preview=preview, record=record)
-        engine = stack.enter_context(closing(ModelChoice(model, device, trust).open(source.size)))
-        target = open_target(mask, engine, source.size, stack)
-        if mask is None and target is not None:
-            target = SteadyGate(target, clock)
-        session = Session(engine, target, clock, SessionOptions(passes_per_frame=1))
-        compositor = open_compositor(spec, ComposeOptions(), clock, video_source=video_source(clock))
-        status = stack.enter_context(closing(StatusLine(session, meter, backend=engine.backend)))
-        try:
-            run_live(source, session, compositor, Outputs(sinks), meter=meter, progress=status)
-        except StopRequested as stop:
-            say(str(stop))
+        stage = _Stage(outputs, hand, clock, stack, reopen)
+        engine = stack.enter_context(closing(ModelChoice(model, device, trust).open(stage.source.size)))
+        person = open_person(engine, stage.source.size, stack)
+        line = LiveLine(
+            engine,
+            hand,
+            clock,
+            size=stage.source.size,
+            finder=person,
+            first_mask=None if mask is None else check_mask(load_mask(mask)),
+            picker=None if person is None else ClickPicker(person),
+            video_source=video_source(clock),
+        )
+        stage.play(line)
     return ExitCode.DONE
 
 
-def _parse_live_background(text: str) -> BackgroundSpec:
-    spec = parse_background(text)
-    if spec.kind == "none":
-        raise InputError("expected a background that hides the room, found none; `rtmatte file` knows that one")
-    return spec
+def parse_point(text: str) -> Point:
+    """Returns the point that a text like 0.5,0.4 names; InputError for any other."""
+    x, _, y = text.partition(",")
+    try:
+        return Point(float(x), float(y))
+    except ValueError as reason:
+        raise InputError(f"expected a place like 0.5,0.4, both from 0 to 1, found {text!r}") from reason
+
+
+class _Stage:
+    """The source and the outputs of a run, opened, and closed by `stack`."""
+
+    def __init__(
+        self,
+        choice: OutputChoice,
+        control: Control,
+        clock: Clock,
+        stack: ExitStack,
+        reopen: Callable[[], Source],
+    ) -> None:
+        self._choice, self._control, self._clock, self._stack = choice, control, clock, stack
+        self.source: Source = stack.enter_context(reopen())
+        size, fps = self.source.size, self.source.fps
+        self._outputs = Outputs()
+        self._recorder = stack.enter_context(closing(Recorder(self._outputs, size=size, fps=fps)))
+        self._keys = Keys(control, [control.settings.background, *BACKGROUNDS], recording=lambda: self._recorder.on)
+        self._window: PreviewSink | None = None
+        if choice.virtual_camera:
+            self._show_camera(VirtualCameraSink(size=size, fps=fps, pixel_format=choice.pixel_format), reopen)
+        if choice.preview:
+            self._window = stack.enter_context(PreviewSink(hand=self._keys))
+            self._outputs.add(self._window)
+        if choice.record is not None:
+            self._recorder.begin(choice.record)
+            control.record(True)
+
+    def play(self, line: LiveLine) -> None:
+        """Runs `line` to the end of the source, or until the user ends it."""
+        if self._choice.control is not None:
+            self._stack.enter_context(self._open_control(line, self._choice.control))
+        status = self._stack.enter_context(closing(StatusLine(self._clock, report_of_line(line))))
+
+        def progress(counts: Counts) -> None:
+            status(counts)
+            self._recorder.obey(line.recording)
+            if self._window is not None:
+                self._keys.tell(self._window)
+
+        try:
+            line.run(self.source, self._outputs, progress=progress)
+        except StopRequested as stop:
+            say(str(stop))
+
+    def _show_camera(self, camera: VirtualCameraSink, reopen: Callable[[], Source]) -> None:
+        self._outputs.add(self._stack.enter_context(camera))
+        say(f"choose the camera {camera.device} in your meeting")
+        if (rest := self._choice.on_demand) is not None:
+            viewers = self._stack.enter_context(Viewers(camera.device))
+            source = OnDemandSource(self.source, reopen, viewers.count, self._clock, release_after=rest)
+            self.source = self._stack.enter_context(source)
+
+    def _open_control(self, line: LiveLine, port: int) -> ControlServer:
+        folder, token = SettingsFolder(), None
+        views: dict[str, Any] = {"views": HARMLESS}
+        if self._choice.token is not None:
+            token, views = read_token(self._choice.token), {}
+        api = Api(line, self._control, uploads=folder.folder / "backgrounds", kept=folder, **views)
+        server = ControlServer(api, port=port, token=token)
+        say(f"control: {server.url}openapi.json lists what there is")
+        return server
 
 
 def _open_camera(text: str, clock: Clock, *, size: Size, fps: float) -> Source:
@@ -129,19 +256,3 @@ def _open_camera(text: str, clock: Clock, *, size: Size, fps: float) -> Source:
         return PacedSource(SyntheticSource(clock, size=size, frames=None, fps=fps), clock)
     source = open_source(text, clock, size=size, fps=fps)
     return source if source.frame_count is None else PacedSource(source, clock)
-
-
-def _on_demand(
-    source: Source, reopen: Callable[[], Source], device: str, clock: Clock, stack: ExitStack, *, release_after: float
-) -> Source:
-    viewers = stack.enter_context(Viewers(device))
-    return stack.enter_context(OnDemandSource(source, reopen, viewers.count, clock, release_after=release_after))
-
-
-def _open_sinks(source: Source, stack: ExitStack, *, preview: bool, record: Path | None) -> list[Sink]:
-    sinks: list[Sink] = []
-    if preview:
-        sinks.append(stack.enter_context(PreviewSink()))
-    if record is not None:
-        sinks.append(stack.enter_context(open_sink(record, size=source.size, fps=source.fps)))
-    return sinks

@@ -1,0 +1,56 @@
+"""A recording that begins and ends while the picture runs: a sink that comes and goes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rtmatte.cli.console import say, warn
+from rtmatte.errors import SinkError
+from rtmatte.imaging import Size
+from rtmatte.outputs import Outputs
+from rtmatte.sinks import Sink, open_sink
+
+SUFFIX = ".mkv"  # plays as far as it goes when the machine dies
+
+
+class Recorder:
+    """Gives `outputs` a video file while it is told to. It belongs to the thread that writes them."""
+
+    def __init__(self, outputs: Outputs, *, size: Size, fps: float) -> None:
+        self._outputs = outputs
+        self._size, self._fps = size, fps
+        self._sink: Sink | None = None
+        self._asked = False
+
+    @property
+    def on(self) -> bool:
+        """Whether a file is being written; not after a full disk."""
+        return self._sink is not None and self._sink in self._outputs
+
+    def begin(self, path: Path) -> None:
+        """Begins with `path`; SinkError when that cannot be written."""
+        self._sink = open_sink(path, size=self._size, fps=self._fps)
+        self._outputs.add(self._sink)
+
+    def obey(self, asked: bool) -> None:
+        """Begins a file named by the time, or ends the one there is, where what is `asked` has changed."""
+        if asked == self._asked:
+            return
+        self._asked = asked
+        try:
+            if not asked:
+                self.close()
+            elif not self.on:
+                path = Path(time.strftime(f"rtmatte-%Y%m%d-%H%M%S{SUFFIX}"))
+                self.begin(path)
+                say(f"recording to {path.absolute()}")
+        except SinkError as error:
+            warn(str(error))
+
+    def close(self) -> None:
+        """Finishes the file, if there is one."""
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            self._outputs.remove(sink)
+            sink.close()
