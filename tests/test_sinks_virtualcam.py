@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from rtmatte.errors import EnvironmentFault, SinkError
 from rtmatte.frame import Frame
 from rtmatte.sinks import virtualcam
 from rtmatte.sinks.virtualcam import BEAT, HOLD, SLATE, PixelFormat, VirtualCameraSink
-from rtmatte.sinks.virtualcam.loopback import VIDIOC_STREAMON
+from rtmatte.sinks.virtualcam.loopback import VIDIOC_STREAMON, carried_format
 
 pytest.importorskip("pyvirtualcam", reason="needs rtmatte[vcam]")
 
@@ -237,6 +238,36 @@ def test_a_device_that_passes_on_what_is_sent_is_taken(
     opened_as(device, PixelFormat.I420).close()
 
     assert device.stat().st_size == 16 * 8 * 1.5
+
+
+@pytest.mark.parametrize(
+    ("carried", "pixel_format", "fits"),
+    [
+        ("YU12:16x8", PixelFormat.I420, True),
+        ("YU12:16x8", PixelFormat.RGB, True),
+        ("", PixelFormat.NV12, True),
+        ("YU12:16x8", PixelFormat.NV12, False),
+        ("YUYV:32x16", PixelFormat.YUYV, False),
+    ],
+)
+def test_a_device_that_keeps_the_format_of_an_earlier_writer_is_not_fed_another(
+    backend: type[Recorder], monkeypatch: pytest.MonkeyPatch, carried: str, pixel_format: PixelFormat, fits: bool
+) -> None:
+    monkeypatch.setattr(virtualcam, "carried_format", lambda device: carried)
+
+    with nullcontext() if fits else pytest.raises(SinkError, match=f"carries {carried}.*close that program"):
+        VirtualCameraSink(size=SIZE, fps=30, pixel_format=pixel_format).close()
+
+    assert backend.closed == 1
+
+
+def test_the_carried_format_is_read_without_its_rate(tmp_path: Path) -> None:
+    node = tmp_path / "devices/virtual/video4linux/video9"
+    node.mkdir(parents=True)
+    (node / "format").write_text("YU12:640x360@30/1\n")
+
+    assert carried_format("/dev/video9", tmp_path) == "YU12:640x360"
+    assert carried_format("/dev/video8", tmp_path) == ""
 
 
 def opened_as(device: Path, pixel_format: PixelFormat) -> VirtualCameraSink:

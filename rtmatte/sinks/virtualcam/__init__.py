@@ -17,7 +17,14 @@ from rtmatte.frame import Frame
 from rtmatte.imaging import Fit
 from rtmatte.sinks import rgb_of
 from rtmatte.sinks.virtualcam.layout import Packer, PixelFormat
-from rtmatte.sinks.virtualcam.loopback import LOAD_MODULE, RELOAD_MODULE, comes_back, devices, stream_on
+from rtmatte.sinks.virtualcam.loopback import (
+    LOAD_MODULE,
+    RELOAD_MODULE,
+    carried_format,
+    comes_back,
+    devices,
+    stream_on,
+)
 from rtmatte.sinks.virtualcam.viewers import Viewers
 
 __all__ = ["HINTS", "LOAD_MODULE", "RELOAD_MODULE", "PixelFormat", "Viewers", "VirtualCameraSink"]
@@ -58,13 +65,13 @@ class VirtualCameraSink:
         self._canvas = np.full((height, width, 3), SLATE, np.uint8)
         self._camera = _open((width, height), fps, chosen, device, backend)
         self.device: str = self._camera.device
-        stream_on(self.device)
         self._sending = Lock()
         self._written_at = -HOLD
-        self._send()
-        if chosen is not PixelFormat.RGB and not comes_back(self.device, self._packed):
+        try:
+            self._begin(chosen)
+        except SinkError:
             self._camera.close()
-            raise SinkError(f"what is sent to {self.device} reaches no reader; run: {RELOAD_MODULE}")
+            raise
         self._closing = Event()
         self._keeper = Thread(target=self._keep, name="virtual camera", daemon=True)
         self._keeper.start()
@@ -96,6 +103,20 @@ class VirtualCameraSink:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def _begin(self, chosen: PixelFormat) -> None:
+        """Shows the slate; SinkError when readers would not get it as it is sent."""
+        height, width = self._canvas.shape[:2]
+        stream_on(self.device)
+        carried = carried_format(self.device)
+        if carried not in ("", f"{chosen.fourcc}:{width}x{height}"):
+            raise SinkError(
+                f"{self.device} carries {carried} as long as a program has it open that did so before; close that "
+                "program, or ask for this size and pixel format"
+            )
+        self._send()
+        if chosen is not PixelFormat.RGB and not comes_back(self.device, self._packed):
+            raise SinkError(f"what is sent to {self.device} reaches no reader; run: {RELOAD_MODULE}")
 
     def _keep(self) -> None:
         while not self._closing.wait(BEAT):

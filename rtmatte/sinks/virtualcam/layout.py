@@ -21,6 +21,11 @@ class PixelFormat(StrEnum):
     NV12 = "nv12"  # a plane of Y and one of U and V in turn
     YUYV = "yuyv"  # one plane, colour at half of the pixels
 
+    @property
+    def fourcc(self) -> str:
+        """What Linux calls it; RGB is made I420 by pyvirtualcam."""
+        return "YU12" if self in (PixelFormat.RGB, PixelFormat.I420) else self.name
+
 
 class Packer:
     """Turns pictures of one size, both sides even, into one pixel format."""

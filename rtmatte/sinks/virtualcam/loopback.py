@@ -30,6 +30,14 @@ def devices(sysfs: Path = SYSFS) -> list[str]:
     return [f"/dev/{node.name}" for node in (sysfs / NODES).glob("video*")]
 
 
+def carried_format(device: str, sysfs: Path = SYSFS) -> str:
+    """Returns what the module says that `device` carries, like YU12:1280x720; empty where it does not say."""
+    try:
+        return (sysfs / NODES / Path(device).name / "format").read_text().partition("@")[0].strip()
+    except OSError:
+        return ""
+
+
 def own_descriptors(device: str) -> list[int]:
     """Returns the descriptors under which this process has `device` open."""
     found: list[int] = []
