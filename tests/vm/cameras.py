@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -24,7 +25,7 @@ SCENE, CAPTURE = (
     (320, 180),
 )  # of the made scene, small to be drawn fast here, and of vivid, which has no less
 MODEL = Path("/exchange/passthrough.onnx")
-PATIENCE = 300.0  # seconds; importing the package takes one on a laptop, and a minute or two in a busy emulator
+PATIENCE = 400.0  # seconds; importing the package takes one on a laptop, and a minute or two in a busy emulator
 
 Layout = Literal["i420", "yuyv"]
 Luma = NDArray[np.uint8]  # (frames, H, W)
@@ -89,6 +90,18 @@ def read_with_v4l2_ctl(count: int, layout: Layout) -> Luma:
     stream = ["--stream-mmap=3", f"--stream-count={count}", f"--stream-to={raw}"]
     subprocess.run(["v4l2-ctl", "-d", VIRTUAL, *stream], check=True, capture_output=True, timeout=PATIENCE)
     return luma(raw.read_bytes(), layout, SCENE)
+
+
+@contextmanager
+def reading(raw: Path) -> Iterator[None]:
+    """Has v4l2-ctl write every frame that it gets to `raw` meanwhile."""
+    stream = ["--stream-mmap=3", "--stream-count=100000", f"--stream-to={raw}"]
+    command = ["v4l2-ctl", "-d", VIRTUAL, *stream]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT) as reader:
+        try:
+            yield
+        finally:
+            reader.kill()
 
 
 def luma(raw: bytes, layout: Layout, size: Size) -> Luma:

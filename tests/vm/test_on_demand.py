@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.vm.cameras import CAPTURE, PATIENCE, REAL, VIRTUAL, Luma, Run, is_open, luma
+from tests.vm.cameras import CAPTURE, REAL, VIRTUAL, Luma, Run, is_open, luma, reading
 
 pytestmark = pytest.mark.vm
 
 RELEASE = 3.0  # seconds after the last viewer
+SLACK = 60.0  # seconds that an emulator may be late; without a release it would be for ever
 STEP = 2  # pixels by which the pattern moves to the right from frame to frame, and comes in again on the left
 WIDTH, HEIGHT = CAPTURE
 WHOLE_TURN = WIDTH // STEP
@@ -49,16 +50,9 @@ def test_a_program_that_looks_at_the_list_does_not_open_it(run: Run) -> None:
 
 def test_a_viewer_gets_the_frames_of_the_camera_in_order(run: Run, tmp_path: Path) -> None:
     raw = tmp_path / "seen.raw"
-    stream = ["--stream-mmap=3", "--stream-count=10000", f"--stream-to={raw}"]
-    viewer = subprocess.Popen(
-        ["v4l2-ctl", "-d", VIRTUAL, *stream], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
+    with reading(raw):
         run.wait_until(lambda: is_open(REAL), "opening the camera for a viewer")
         run.wait_until(lambda: len(_moving(raw)) > 40, "showing the camera's frames")
-    finally:
-        viewer.kill()
-        viewer.wait()
 
     steps = np.diff(positions(_moving(raw))[10:]) % WHOLE_TURN
     assert (steps < WHOLE_TURN // 2).all(), f"out of order: {steps.tolist()}"
@@ -70,7 +64,7 @@ def test_the_camera_is_released_after_the_last_viewer(run: Run) -> None:
 
     run.wait_until(lambda: not is_open(REAL), "releasing the camera")
 
-    assert time.monotonic() - left_at < PATIENCE / 10
+    assert time.monotonic() - left_at < RELEASE + SLACK
 
 
 def test_ctrl_c_ends_it_in_order_and_the_next_one_can_write(run: Run) -> None:
