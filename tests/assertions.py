@@ -40,6 +40,8 @@ MEDIA_TIME = 1e-3  # seconds: Matroska keeps milliseconds
 SHRUNK_NOISE = 1.15  # white noise made smaller, over its means of areas; single pixels keep 1.9 to 26 times as much
 SHRUNK_LIKENESS = 0.65  # correlation of the same; single pixels have 0.3 at most
 ROOM_SHARE = 0.02  # of the room's colour in what is truly room and far from any edge: nothing, but for coding
+DESPILLED = 0.35  # of the colour error at the edge of two flat colours: most of it is gone
+EDGE_PLACE = 1.3  # pixels of a frame 2.5 times the working size: half a working pixel
 BLEED_MOST = 3  # levels of a white person that reach a black room through the blur, as seen behind the person
 
 

@@ -3,8 +3,9 @@
 A pixel of the frame is alpha * person + (1 - alpha) * room, so person = pixel + (1 - alpha) * (person - room). Only the
 difference on the right is unknown, and it is smooth: it is taken from a small picture, where either colour is the mean
 of what is surely it, as in blur fusion (Forte and Pitie 2021, "Approximate Fast Foreground Colour Estimation").
-Against that paper's own last step, which needs both colours at every pixel of the edge, the error measured on cut-outs
-at 1280x720 is a tenth greater, and half the time is saved.
+That paper goes one step on, to person's mean + alpha * (person - person's mean), which hides texture of the room where
+alpha is small. On cut-outs at 1280x720 the step takes a tenth off the error and doubles the time, so it is taken only
+where the look draws more than the matte had: there it is the room that would show.
 """
 
 from __future__ import annotations
@@ -44,18 +45,24 @@ class Despill:
         if not strength:
             np.copyto(person, cutout.edge_pixels)
             return person
-        height, width = cutout.pixels.shape[:2]
-        spill = self._scratch.array("spill", (height, width, 3), np.int16)
-        imaging.resize(self._spill(cutout), (width, height), spill)
-        room = edge.memory("room", (), np.float32)
-        np.multiply(np.subtract(1, cutout.edge_alpha, out=room), strength, out=room)
-        cv2.cvtColor(room, cv2.COLOR_GRAY2RGB, person)
-        cv2.multiply(person, edge.take("spill", spill), person, dtype=cv2.CV_32F)
+        mean, spill = self._means(cutout)
+        plane, room = edge.memory("plane", (), np.float32), edge.memory("room", (3,), np.float32)
+        np.multiply(np.subtract(1, cutout.edge_alpha, out=plane), strength, out=plane)
+        cv2.cvtColor(plane, cv2.COLOR_GRAY2RGB, room)
+        cv2.multiply(room, self._at_edge("spill", spill, cutout), person, dtype=cv2.CV_32F)
         cv2.add(person, cutout.edge_pixels, person, dtype=cv2.CV_32F)
+        if cutout.cover is not cutout.alpha:
+            cv2.multiply(room, cv2.subtract(self._at_edge("mean", mean, cutout), person, dtype=cv2.CV_32F), room)
+            cv2.add(person, room, person)
         return np.clip(person, 0, 255, out=person)
 
-    def _spill(self, cutout: Cutout) -> NDArray[np.int16]:
-        """Returns how far the person's colour is from the room's, (h, w, 3), in a small picture."""
+    def _at_edge(self, name: str, small: NDArray[Any], cutout: Cutout) -> NDArray[Any]:
+        """Returns a small picture (h, w, 3) at the edge's pixels, interpolated."""
+        whole = self._scratch.array(f"whole {name}", cutout.pixels.shape, small.dtype)
+        return cutout.edge.take(name, imaging.resize(small, whole.shape[1::-1], whole))
+
+    def _means(self, cutout: Cutout) -> tuple[Bytes, NDArray[np.int16]]:
+        """Returns the person's mean colour around every pixel of a small picture, and how far it is from the room's."""
         height, width = cutout.alpha.shape
         shrink = max(1.0, min(height, width) / ROWS)
         shape = max(1, round(height / shrink)), max(1, round(width / shrink))
@@ -67,7 +74,7 @@ class Despill:
         room = self._mean("room", picture, alpha, -1 / UNSURE, 1.0)
         spill: NDArray[np.int16] = self._scratch.array("small spill", picture.shape, np.int16)
         cv2.subtract(person, room, spill, dtype=cv2.CV_16S)
-        return spill
+        return person, spill
 
     def _mean(self, name: str, picture: Bytes, alpha: Alpha, slope: float, offset: float) -> Bytes:
         """Returns the mean colour (h, w, 3) around every pixel; slope * alpha + offset, in 0..1, is what counts."""
