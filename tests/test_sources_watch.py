@@ -5,11 +5,9 @@ Time is made by hand and sources are made of queues. A test waits for a fact, ne
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Self
 
 import numpy as np
 import pytest
@@ -18,79 +16,11 @@ from rtmatte.clock import ManualClock
 from rtmatte.errors import SourceBusy, SourceDenied, SourceError, SourceGone
 from rtmatte.frame import Frame
 from rtmatte.ring import IN_FLIGHT
-from rtmatte.sources import Source, SourceState
+from rtmatte.sources import SourceState
 from rtmatte.sources.watch import BLACK_LONG, LATEST, PATIENCE, SOONEST, STALLED_LONG, WatchedSource
+from tests.cameras import LONG, RATE, Camera, Cameras
 
-RATE = 25.0
 PERIOD = 1 / RATE
-LONG = 20.0
-
-
-class Camera:
-    """Gives the frames that were put in; an error that was put in is raised, None is the end."""
-
-    name, size, fps, frame_count = "camera", (32, 24), RATE, None
-
-    def __init__(self, clock: ManualClock) -> None:
-        self._clock = clock
-        self._items: queue.Queue[Frame | Exception | None] = queue.Queue()
-        self.asked = threading.Semaphore(0)
-        self.closed = threading.Event()
-        self.hangs = False  # a driver that holds the reading thread although the source was closed
-
-    def show(self, level: int, *, width: int = 32) -> None:
-        """Gives a picture now, and returns when it was taken."""
-        assert self.asked.acquire(timeout=LONG)
-        pixels = np.full((24, width, 3), level, np.uint8)
-        self._items.put(Frame(0, pixels, self._clock.now()))
-        self.settle()
-
-    def fail(self, error: Exception | None) -> None:
-        assert self.asked.acquire(timeout=LONG)
-        self._items.put(error)
-
-    def settle(self) -> None:
-        assert self.asked.acquire(timeout=LONG)
-        self.asked.release()
-
-    def __iter__(self) -> Iterator[Frame]:
-        while True:
-            self.asked.release()
-            item = self._items.get()
-            if isinstance(item, Exception):
-                raise item
-            if item is None:
-                return
-            yield item
-
-    def close(self) -> None:
-        if not self.hangs:
-            self._items.put(None)
-        self.closed.set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-
-class Cameras:
-    """An opener that gives what it has in turn; `tried` holds when it was asked, `opened` follows every answer."""
-
-    def __init__(self, clock: ManualClock, *found: Camera | SourceError) -> None:
-        self._clock = clock
-        self._found = list(found)
-        self.tried: list[float] = []
-        self.opened = threading.Semaphore(0)
-
-    def __call__(self) -> Source:
-        self.tried.append(self._clock.now())
-        self.opened.release()
-        found = self._found.pop(0)
-        if isinstance(found, SourceError):
-            raise found
-        return found
 
 
 def watched(
@@ -287,8 +217,7 @@ def test_a_silent_source_is_stalled_after_half_a_second_and_opened_again_after_t
 
 def test_a_slow_source_is_not_called_stalled_before_five_of_its_periods() -> None:
     clock = ManualClock()
-    camera = Camera(clock)
-    camera.fps = 2.0
+    camera = Camera(clock, fps=2.0)
     source, _ = watched(camera, clock=clock)
 
     camera.show(100)
