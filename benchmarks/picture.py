@@ -116,9 +116,8 @@ def upsampling(scene: Scene) -> dict[str, tuple[float, float]]:
     matte, truth = scene.matte(), np.rint(scene.alpha * 255).astype(np.uint8)
     assert matte.alpha is not None
     ways = {"linear": resize(matte.alpha, SIZE), "guided": Refiner().alpha(matte)}
-    return {
-        name: (mad(_levels(alpha), truth), grad(_levels(alpha), truth, protocol="hr")) for name, alpha in ways.items()
-    }
+    levels = {name: np.rint(alpha * 255).astype(np.uint8) for name, alpha in ways.items()}
+    return {name: (mad(found, truth), grad(found, truth, protocol="hr")) for name, found in levels.items()}
 
 
 def blur_errors(scene: Scene) -> NDArray[np.float32]:
@@ -148,12 +147,7 @@ def measure(made: list[Scene], model: str) -> dict[str, Any]:
     return {
         "scenes": len(made),
         "colour_error_in_band_levels": {"true matte": _compared(true), f"matte of {model}": _compared(own)},
-        "upsampling": {
-            way: report.rounded(
-                dict(zip(("mad", "grad"), np.mean([of[way] for of in ways], axis=0).tolist(), strict=True))
-            )
-            for way in ("linear", "guided")
-        },
+        "upsampling": {way: _scores([of[way] for of in ways]) for way in ("linear", "guided")},
         "blur_error_outside_band_levels": {
             "mean": round(float(whole.mean()), 3),
             "p99": round(float(np.percentile(whole, 99)), 3),
@@ -164,6 +158,11 @@ def measure(made: list[Scene], model: str) -> dict[str, Any]:
 def _compared(errors: list[tuple[float, float]]) -> dict[str, float]:
     before, after = (float(value) for value in np.mean(errors, axis=0))
     return report.rounded({"as they are": before, "decontaminated": after, "less": 1 - after / before})
+
+
+def _scores(found: list[tuple[float, float]]) -> dict[str, float]:
+    mads, grads = np.mean(found, axis=0).tolist()
+    return report.rounded({"mad": mads, "grad": grads})
 
 
 def _tables(found: dict[str, Any]) -> Iterator[Table]:
