@@ -23,6 +23,18 @@ class Float32(nn.Module):
         return answer
 
 
+class Float16(nn.Module):
+    """A part in float16 inside an island: it narrows what it is given, and answers in float32."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part.half()
+
+    def forward(self, given: Tensor) -> Tensor:
+        answer: Tensor = self.part(given.half())
+        return answer.float()
+
+
 class AlphaInBytes(nn.Module):
     """A step or a head whose alpha leaves as uint8 in 0..255; the cast is its last operator."""
 

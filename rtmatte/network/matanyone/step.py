@@ -165,7 +165,7 @@ class Stages(nn.Module):
         value = where_row(settle, state.last_value, value)
 
         fused = net.pixel_fuser(pix_feat, value, state.sensory, state.last_alpha)
-        readout = net.object_transformer(fused, state.object_memory, self.query_position)
+        readout = net.object_transformer(fused, state.object_memory, self.query_position).to(pix_feat.dtype)
         raw, sensory = net.mask_decoder(features, readout, state.sensory)
         alpha = where_row(seed, self._padded(mask), raw.clamp(0, 1))
         return Links(image, alpha, pix_feat, keys.key, keys.shrinkage, cleared(seed, sensory))
@@ -215,7 +215,7 @@ class Stages(nn.Module):
     def _normalised(self, frame: Tensor) -> Tensor:
         # Padding comes first, as in the reference: the margins are black, not the grey of a normalised zero.
         image = self._padded(frame.to(self.mean.dtype).permute(0, 3, 1, 2))
-        return ((image / 255 - self.mean) / self.std).to(self.query_position.dtype)
+        return ((image / 255 - self.mean) / self.std).to(self.net.pixel_encoder.conv1.weight.dtype)
 
     def _padded(self, picture: Tensor) -> Tensor:
         return F.pad(picture, (*self.columns, *self.rows))
