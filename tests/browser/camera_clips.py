@@ -33,7 +33,7 @@ SMALLER = 0.82
 def write_one_person(path: Path) -> None:
     """Writes the bundled clip, numbered, as Y4M."""
     with open_source(str(CLIP), ManualClock()) as source:
-        _write(path, (_numbered(frame.pixels, frame.seq) for frame in islice(source, FRAMES)))
+        _write(path, (_numbered(frame.pixels.astype(np.uint8), frame.seq) for frame in islice(source, FRAMES)))
 
 
 def write_two_people(path: Path) -> None:
@@ -84,7 +84,7 @@ def _cut_out() -> Iterator[tuple[Picture, NDArray[np.float32]]]:
 
 
 def _stand(scene: NDArray[np.float64], person: Picture, alpha: NDArray[np.float32], *, at: float) -> None:
-    """Puts the middle part of a cut-out into the scene, smaller, with its middle at `at`, standing on the lower edge."""
+    """Puts the middle part of a cut-out into the scene: smaller, its middle at `at`, on the lower edge."""
     width, height = int(SIZE[0] * SMALLER), int(SIZE[1] * SMALLER)
     small, cover = cv2.resize(person, (width, height)), cv2.resize(alpha, (width, height))[..., None]
     half = SIZE[0] // 4 - 8

@@ -1,4 +1,4 @@
-"""A real server with lite, and Chromium with a made camera. A browser that is missing fails the tests, it skips none."""
+"""A real server with lite, and Chromium with a made camera. Without Chromium the tests fail, they do not skip."""
 
 from __future__ import annotations
 
@@ -16,14 +16,20 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Playwright, sync_playwright
 
 from tests.browser.camera_clips import write_one_person, write_two_people
-from tests.browser.studio_page import StudioPage
+from tests.browser.studio_page import SCREENS, StudioPage
 
-SCREENS = Path("build/screens")
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --autoplay-policy=no-user-gesture-required "
-    "--allow-loopback-in-peer-connection --use-fake-device-for-media-stream"
-).split()
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+    "--allow-loopback-in-peer-connection",
+    "--use-fake-device-for-media-stream",
+]
 CONSENT = "--use-fake-ui-for-media-stream"
 
 Open = Callable[..., StudioPage]

@@ -6,6 +6,7 @@ import base64
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,6 +17,7 @@ from playwright.sync_api import Page
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 Colour = NDArray[np.float64]  # red, green, blue
 
+SCREENS = Path("build/screens")
 PATIENCE = 90.0  # seconds: on a busy machine the network does two frames a second
 LOOK = 0.2
 
@@ -56,7 +58,8 @@ class StudioPage:
         end = time.monotonic() + PATIENCE
         while not fact():
             if time.monotonic() > end:
-                self.page.screenshot(path="build/screens/failed.png")
+                SCREENS.mkdir(parents=True, exist_ok=True)
+                self.page.screenshot(path=SCREENS / "failed.png")
                 raise AssertionError(f"expected {what}; the page says {self.page.text_content('#state')!r}")
             self.page.wait_for_timeout(LOOK * 1000)
 
@@ -84,8 +87,10 @@ class StudioPage:
         return _decoded(found[0])
 
     def video(self, selector: str = "#remote") -> Picture:
-        """Returns what a video element shows now."""
-        return _decoded(base64.b64decode(self.page.locator(selector).evaluate(GRAB)))
+        """Returns what a video element shows now, or will show first."""
+        element = self.page.locator(selector)
+        self.until(lambda: bool(element.evaluate("video => video.videoWidth")), "a picture")
+        return _decoded(base64.b64decode(element.evaluate(GRAB)))
 
     def shown(self) -> Picture:
         """Returns the stage as it is on the screen."""
@@ -113,7 +118,8 @@ def colour_at(picture: Picture, x: float, y: float) -> Colour:
     """Returns the mean colour of a small square at 0..1 of a picture."""
     height, width = picture.shape[:2]
     column, row = int(x * width), int(y * height)
-    return picture[max(0, row - 4) : row + 5, max(0, column - 4) : column + 5].reshape(-1, 3).mean(0)
+    square = picture[max(0, row - 4) : row + 5, max(0, column - 4) : column + 5]
+    return np.asarray(square.reshape(-1, 3).mean(0), np.float64)
 
 
 def is_orange(colour: Colour) -> bool:

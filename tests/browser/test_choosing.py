@@ -18,7 +18,9 @@ def only_blue(studio: StudioPage) -> bool:
 
 def only_orange(studio: StudioPage) -> bool:
     picture = studio.video()
-    return is_orange(colour_at(picture, ORANGE_AT + 0.05, CHEST)) and is_green(colour_at(picture, BLUE_AT - 0.05, CHEST))
+    return is_orange(colour_at(picture, ORANGE_AT + 0.05, CHEST)) and is_green(
+        colour_at(picture, BLUE_AT - 0.05, CHEST)
+    )
 
 
 def test_a_click_chooses_one_of_two_people_and_undo_brings_the_other_back(two_people: Browser, open_tab: Open) -> None:
@@ -70,5 +72,11 @@ def choose(studio: StudioPage, x: float) -> None:
 
 
 def freeze(studio: StudioPage) -> None:
-    studio.page.keyboard.press("c")
-    studio.page.wait_for_selector("#picker:not([hidden])")
+    """Stops the picture; it takes as long as the server takes to have one."""
+
+    def pressed() -> bool:
+        studio.page.keyboard.press("c")
+        studio.page.wait_for_timeout(500)
+        return studio.page.is_visible("#picker")
+
+    studio.until(pressed, "a frozen frame")

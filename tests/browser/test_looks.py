@@ -37,7 +37,7 @@ def test_the_page_in_every_state(
 ) -> None:
     studio = open_tab(one_person, color_scheme=scheme, **device).open()
     studio.page.wait_for_load_state("networkidle")
-    faults = []
+    faults: list[str] = []
 
     def look(state: str) -> None:
         studio.page.wait_for_timeout(400)  # transitions of colour end
@@ -56,7 +56,7 @@ def test_the_page_in_every_state(
     studio.page.click("[data-view=split]")
     look("split")
     studio.page.click("#pick")
-    studio.page.wait_for_selector("#picker:not([hidden])")
+    studio.until(lambda: studio.page.is_visible("#picker"), "a frozen frame")
     studio.click_at(0.5, 0.7)
     look("choosing")
     studio.page.click("#picker-cancel")

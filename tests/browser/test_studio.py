@@ -54,7 +54,9 @@ def test_each_view_shows_what_it_says(one_person: Browser, open_tab: Open) -> No
     assert abs(squares.min() - DARK) < 12
 
     studio.page.click("[data-view=original]")
-    studio.until(lambda: bool(np.abs(colour_at(studio.shown(), 0.3, 0.3) - colour_at(room, 0.3, 0.3)).max() < 25), "room")
+    studio.until(
+        lambda: bool(np.abs(colour_at(studio.shown(), 0.3, 0.3) - colour_at(room, 0.3, 0.3)).max() < 25), "room"
+    )
 
     studio.page.click("[data-view=split]")
     studio.until(lambda: is_green(colour_at(studio.shown(), 0.95, 0.2)), "the composite on the right")
@@ -193,3 +195,11 @@ def test_a_link_to_what_is_over_says_so(one_person: Browser, open_tab: Open) -> 
     viewer = open_tab(one_person).open("watch.html#long-over")
 
     viewer.until(lambda: viewer.page.text_content("#empty-title") == "It is over", "an end")
+
+
+def test_the_plain_viewer_page_waits_for_the_only_stream(one_person: Browser, open_tab: Open) -> None:
+    viewer = open_tab(one_person).open("watch.html").await_state("Waiting for a stream")
+
+    open_tab(one_person).start()
+
+    viewer.await_state("Live")

@@ -53,7 +53,7 @@ async function refusal(response) {
 }
 
 /** @param {string} text @returns {string} it with a capital at the start and a stop at the end */
-function sentence(text) {
+export function sentence(text) {
   const end = /[.!?]$/.test(text) ? "" : ".";
   return text.charAt(0).toUpperCase() + text.slice(1) + end;
 }

@@ -1,5 +1,7 @@
 // Short messages under the picture: what went wrong, what a fix is, what was done.
 
+import { sentence } from "./api.js";
+
 /** @typedef {"warn" | "alert" | "good"} Tone */
 
 /** @type {Map<string, {element: HTMLElement, timer: number}>} */
@@ -20,9 +22,9 @@ export function notify(key, text, how = {}) {
   element.className = "notice";
   element.dataset.tone = tone;
   element.dataset.text = text;
-  const sentence = document.createElement("p");
-  sentence.textContent = text;
-  element.append(sentence);
+  const says = document.createElement("p");
+  says.textContent = sentence(text);
+  element.append(says);
   if (link) {
     const anchor = document.createElement("a");
     anchor.className = "button";

@@ -48,7 +48,7 @@ export async function startPicking() {
 
 /** @returns {Promise<boolean>} whether there is a frame now; the server begins to keep them with the first question */
 async function freeze() {
-  for (let tries = 0; tries < 20; tries += 1) {
+  for (let tries = 0; tries < 40; tries += 1) {
     if (await drawStill(frozen, "original")) return true;
     await new Promise((resolve) => setTimeout(resolve, 60));
   }

@@ -108,7 +108,8 @@ function arrange() {
   stage.classList.toggle("picking", picking);
   element("slate").hidden = !(settings?.privacy && live);
   element("badge-frozen").hidden = !(settings?.frozen && live) || Boolean(settings?.privacy);
-  stage.dataset.tracking = String(status?.phase ?? "");
+  const lost = status?.phase === "waiting" || status?.phase === "lost";
+  element("looking").hidden = !(phase === "live" && lost) || picking || Boolean(settings?.privacy);
   for (const button of document.querySelectorAll("[data-view]")) {
     button.setAttribute("aria-pressed", String(/** @type {HTMLElement} */ (button).dataset.view === view));
   }
@@ -123,6 +124,6 @@ export function startStage() {
   const handle = /** @type {HTMLInputElement} */ (element("split-at"));
   handle.addEventListener("input", () => moveSplit(handle.value));
   update({ view: browser.get("view", "composite") });
-  watch(["view", "role", "phase", "settings", "picking"], arrange);
+  watch(["view", "role", "phase", "settings", "picking", "status"], arrange);
   void drawStills();
 }

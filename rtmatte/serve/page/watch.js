@@ -23,7 +23,7 @@ function say(title, text, tone) {
   element("key-form").hidden = true;
 }
 
-/** @param {string} id the stream's */
+/** @param {string} id the stream's; "" for the only one there is */
 async function watchOnce(id) {
   const life = new AbortController();
   const peer = await openPeer({ signal: life.signal, lost: () => {
@@ -33,7 +33,7 @@ async function watchOnce(id) {
   } });
   addEventListener("pagehide", () => life.abort(), { once: true });
   try {
-    await answerByWhep(peer.connection, `/whep/${encodeURIComponent(id)}`, life.signal);
+    await answerByWhep(peer.connection, id ? `/whep/${encodeURIComponent(id)}` : "/whep", life.signal);
     video.srcObject = peer.remote;
     await connected(peer.connection);
   } catch (reason) {
@@ -49,16 +49,16 @@ async function watchOnce(id) {
 
 /** @param {string} id */
 async function watch(id) {
-  if (!id) return say("This link is not whole", "Ask for it again: something is missing at its end.", "alert");
   try {
     await watchOnce(id);
   } catch (reason) {
     const refused = reason instanceof ApiError ? reason : null;
-    if (refused?.status === 404) return say("It is over", "Nobody sends this stream any more.", "alert");
+    if (refused?.status === 404 && id) return say("It is over", "Nobody sends this stream any more.", "alert");
     if (refused?.status === 401) return lock();
     const wait = refused?.wait || Math.min(LONGEST_WAIT, 0.5 * 2 ** tries++);
     const text = reason instanceof Error ? reason.message : String(reason);
-    say(refused?.status === 503 ? "No seat is free" : "Connecting", text, "busy");
+    const titles = /** @type {Record<number, string>} */ ({ 404: "Waiting for a stream", 503: "No seat is free" });
+    say(titles[refused?.status ?? 0] ?? "Connecting", text, "busy");
     setTimeout(() => void watch(id), wait * 1000);
   }
 }
