@@ -38,7 +38,9 @@ def wait_for(true: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-def encoded_by(codec: VideoCodec, count: int, *, clock: ManualClock | None = None) -> tuple[SharedEncoder, list[Encoded]]:
+def encoded_by(
+    codec: VideoCodec, count: int, *, clock: ManualClock | None = None
+) -> tuple[SharedEncoder, list[Encoded]]:
     """An encoder that was given `count` pictures, one after the other, and what came out."""
     out: list[Encoded] = []
     encoder = SharedEncoder(codec, out.append, clock or ManualClock())

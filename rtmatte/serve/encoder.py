@@ -46,7 +46,7 @@ class Picture:
 class Encoded:
     """A picture for the viewers, and whether it can be decoded without any other."""
 
-    packet: av.Packet
+    packet: av.Packet[av.VideoStream]
     is_key: bool
 
 
@@ -130,7 +130,7 @@ class SharedEncoder:
                 self._deliver(Encoded(packet, bool(packet.is_keyframe)))
         self._context = None
 
-    def _encode(self, picture: Picture) -> list[av.Packet]:
+    def _encode(self, picture: Picture) -> list[av.Packet[av.VideoStream]]:
         frame = av.VideoFrame.from_numpy_buffer(picture.planes, format="yuv420p")
         frame.pts, frame.time_base = picture.time, Fraction(1, RATE)
         key, self._key = self._key, False

@@ -75,17 +75,16 @@ class IncomingVideo:
     def __iter__(self) -> Iterator[Frame]:
         """Yields the newest picture each time, and blank ones while none come, so that the slate is shown."""
         blank = np.zeros((self._size[1], self._size[0], 3), np.uint8)
-        while not self._box.finished:
-            arrival = self._box.take(BLANK_EVERY if self._state is not SourceState.LIVE else PATIENCE)
-            if arrival is not None:
-                picture, arrived = arrival
-                self._state = SourceState.LIVE
-                yield Frame(self._seq, self._rgb(picture), arrived)
-            elif self._box.finished:
+        while True:
+            arrival = self._box.take(PATIENCE if self._state is SourceState.LIVE else BLANK_EVERY)
+            if arrival is None and self._box.finished:
                 return
-            else:
-                self._state = SourceState.STALLED
+            self._state = SourceState.STALLED if arrival is None else SourceState.LIVE
+            if arrival is None:
                 yield Frame(self._seq, blank, self._clock.now(), blank=True)
+            else:
+                picture, arrived = arrival
+                yield Frame(self._seq, self._rgb(picture), arrived)
             self._seq += 1
 
     def close(self) -> None:
@@ -115,7 +114,7 @@ class IncomingVideo:
         flat, begin = self._planes.reshape(-1), 0
         for plane, shrink in zip(picture.planes, (1, 2, 2), strict=True):
             rows, columns = height // shrink, width // shrink
-            lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+            lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
             flat[begin : begin + rows * columns].reshape(rows, columns)[:] = lines[:rows, :columns]
             begin += rows * columns
         return self._planes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aioice import ice
 
 LOOPBACK = "127.0.0.1"
@@ -20,4 +22,4 @@ def _addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
     return [*addresses, LOOPBACK] if use_ipv4 and LOOPBACK not in addresses else addresses
 
 
-_without = []
+_without: list[Callable[[bool, bool], list[str]]] = []

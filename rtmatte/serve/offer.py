@@ -50,15 +50,17 @@ class Offer:
             kinds = [media.kind for media in description.media]
             video = _only(description.media, "video")
             audio = _only(description.media, "audio")
-            whole = all(media.ice.usernameFragment and media.ice.password and media.dtls for media in description.media)
+            whole = all(map(_is_whole, description.media))
+            directed = all(media.direction for media in (video, audio) if media)
         except Refusal:
             raise
         except Exception as error:  # StopIteration, KeyError, AssertionError and more, all by bad input
             raise bad_request("expected an SDP offer, found one that cannot be parsed") from error
         if not set(kinds) <= {"audio", "video", "application"} or kinds.count("application") > 1:
             raise bad_request("expected pictures, sound and one data channel in the offer, found more")
-        if not whole:
-            raise bad_request("expected ICE credentials, a DTLS fingerprint and a setup role for every medium")
+        if not whole or not directed:
+            raise bad_request("expected ICE credentials, a DTLS fingerprint, a setup role and a direction for each")
+        _check_bundle(description)
         if video is None:
             raise bad_request("expected a video medium in the offer, found none")
         codecs = tuple(dict.fromkeys(name for codec in video.rtp.codecs if (name := _known(codec))))
@@ -70,7 +72,7 @@ class Offer:
             )
         if audio is not None and not any(codec.name.lower() == "opus" for codec in audio.rtp.codecs):
             raise Refusal(HTTPStatus.NOT_ACCEPTABLE, "expected Opus for the sound; choose it in the sender")
-        directions = [media.direction or "sendrecv" if media else "inactive" for media in (video, audio)]
+        directions = [media.direction if media else "inactive" for media in (video, audio)]
         return cls(
             sdp,
             sends_video=directions[0] in SENDS,
@@ -128,6 +130,23 @@ def _cleaned(text: str) -> str:
         if line and line.strip() != "a=end-of-candidates" and not (line.startswith("a=candidate:") and is_hidden(line))
     )
     return "".join(f"{line}\r\n" for line in kept)
+
+
+def _is_whole(media: MediaDescription) -> bool:
+    """Whether a medium says how to reach its sender and how to know it again."""
+    ice, dtls = media.ice, media.dtls
+    return bool(ice and ice.usernameFragment and ice.password and dtls and dtls.fingerprints)
+
+
+def _check_bundle(description: SessionDescription) -> None:
+    """aiortc looks media up by their names while it connects, too late to refuse anything."""
+    names = [media.rtp.muxId for media in description.media]
+    bundles = [group.items for group in description.group if group.semantic == "BUNDLE"]
+    bundled = [name for items in bundles for name in items]
+    if len(set(names)) < len(names) or len(bundles) > 1 or len(set(bundled)) < len(bundled):
+        raise bad_request("expected every medium under a name of its own, and one bundle at most")
+    if not set(bundled) <= set(names):
+        raise bad_request("expected only media of the offer in its bundle")
 
 
 def _only(media: list[MediaDescription], kind: str) -> MediaDescription | None:

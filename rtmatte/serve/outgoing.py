@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
 import cv2
@@ -30,6 +30,8 @@ from rtmatte.serve.encoder import RATE, Encoded, Picture, SharedEncoder, within
 from rtmatte.serve.offer import VideoCodec
 from rtmatte.serve.reception import AUDIO_RATE
 
+AnyPacket: TypeAlias = "av.Packet[Any]"
+
 QUEUE = 30  # packets waiting for one peer; more, and it starts again at a key frame
 KEY_EVERY = 1.0  # seconds between two key frames that one peer may ask for
 
@@ -41,11 +43,11 @@ class PacketTrack(MediaStreamTrack):
         super().__init__()
         self.kind = kind
         self._on_overflow = on_overflow
-        self._packets: deque[av.Packet] = deque()
+        self._packets: deque[AnyPacket] = deque()
         self._changed = asyncio.Event()
         self.sent = self.dropped = 0
 
-    def put(self, packet: av.Packet) -> None:
+    def put(self, packet: AnyPacket) -> None:
         """Leaves a packet; called on the loop."""
         if len(self._packets) >= QUEUE:
             self.dropped += len(self._packets)
@@ -55,7 +57,7 @@ class PacketTrack(MediaStreamTrack):
         self._packets.append(packet)
         self._changed.set()
 
-    async def recv(self) -> av.Packet:
+    async def recv(self) -> AnyPacket:
         while not self._packets:
             if self.readyState != "live":
                 raise MediaStreamError
@@ -252,7 +254,7 @@ class AudioRelay:
         packet.pts, packet.time_base = self._last, Fraction(1, AUDIO_RATE)
         self._loop.call_at(self._due, self._send, packet)
 
-    def _send(self, packet: av.Packet) -> None:
+    def _send(self, packet: AnyPacket) -> None:
         self.passed += 1
         for viewer in self._fanout.viewers:
             viewer.audio.put(packet)
@@ -297,7 +299,7 @@ def _yuv(frame: Frame) -> NDArray[np.uint8]:
 
     Its memory is new each time: encoders hold pictures for as long as each of them takes, and it is counted by them.
     """
-    pixels = frame.pixels[: frame.pixels.shape[0] & ~1, : frame.pixels.shape[1] & ~1]
+    pixels: NDArray[Any] = frame.pixels[: frame.pixels.shape[0] & ~1, : frame.pixels.shape[1] & ~1]
     if pixels.dtype != np.uint8:
         pixels = np.clip(pixels, 0, 255).astype(np.uint8)
     if pixels.shape[2] == 1:

@@ -126,7 +126,10 @@ class Peer:
         finally:
             if self._watch is not None and self._watch is not asyncio.current_task():
                 self._watch.cancel()
-            await self.connection.close()
+            try:
+                await self.connection.close()
+            except Exception:  # aiortc, half way through an offer that contradicts itself
+                log.exception("a peer connection did not close")
 
     async def _watch_over(self) -> None:
         beat = 0.0

@@ -91,7 +91,7 @@ async def listen(runner: web.AppRunner, options: ServeOptions) -> asyncio.Server
 class _Bounded:
     """Makes the protocols of connections, and hangs up on those beyond `most`."""
 
-    def __init__(self, server: web.Server[web.Request], most: int) -> None:
+    def __init__(self, server: web.Server, most: int) -> None:
         self._server, self._most = server, most
 
     def __call__(self) -> asyncio.Protocol:
