@@ -50,7 +50,7 @@ def test_a_key_turns_a_setting_on_and_off(key: str, name: str) -> None:
     keys = keys_of(control)
 
     keys.key(key)
-    assert control.settings == replace(Settings(), **{name: True})
+    assert control.settings == Settings.from_dict({name: True})
     keys.key(key)
     assert control.settings == Settings()
 
