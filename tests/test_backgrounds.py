@@ -61,6 +61,7 @@ def shown(video: Looped, times: list[float]) -> list[int]:
         ("blur:12.5", BackgroundSpec("blur", strength=12.5)),
         (" None ", BackgroundSpec("none")),
         ("transparent", BackgroundSpec("transparent")),
+        ("side-by-side", BackgroundSpec("side-by-side")),
         ("green", BackgroundSpec("colour", colour=(0, 255, 0))),
         ("#0a8Fff", BackgroundSpec("colour", colour=(10, 143, 255))),
     ],

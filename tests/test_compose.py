@@ -17,6 +17,7 @@ from rtmatte.compose.backgrounds import Looped, Still, open_background, parse_ba
 from rtmatte.compose.blur import SLATE
 from rtmatte.compose.host import (
     AlphaPicture,
+    ColourAndAlpha,
     ComposeOptions,
     Composite,
     Compositor,
@@ -206,6 +207,7 @@ COMPOSITORS: dict[str, Callable[[], Compositor]] = {
     "blur": lambda: before("blur"),
     "alpha": lambda: AlphaPicture(ComposeOptions()),
     "foreground": lambda: Foreground(ComposeOptions()),
+    "colour and alpha": lambda: ColourAndAlpha(ComposeOptions()),
 }
 
 
@@ -234,7 +236,7 @@ def test_the_alpha_picture_is_the_alpha_in_bytes() -> None:
 
 
 def test_the_alpha_picture_and_the_cut_out_are_empty_without_a_matte() -> None:
-    for compositor in (AlphaPicture(ComposeOptions()), Foreground(ComposeOptions())):
+    for compositor in (AlphaPicture(ComposeOptions()), Foreground(ComposeOptions()), ColourAndAlpha(ComposeOptions())):
         compositor.render(matte(disc()))
 
         assert not compositor.render(matte(None)).pixels.any()
@@ -251,6 +253,17 @@ def test_the_cut_out_is_straight_colour_with_nothing_of_the_room_under_alpha_zer
     inside = found[..., 3] > 0
     np.testing.assert_array_equal(found[..., :3][inside], of.frame.pixels[inside])
     assert not found[..., :3][~inside].any()
+
+
+def test_colour_and_alpha_lie_side_by_side() -> None:
+    of = matte(disc(), working=(64, 36))
+
+    found = ColourAndAlpha(ComposeOptions()).render(of)
+
+    assert found.size == (2 * 160, 90)
+    cut = Foreground(ComposeOptions()).render(of).pixels
+    np.testing.assert_array_equal(found.pixels[:, :160], cut[..., :3])
+    np.testing.assert_array_equal(found.pixels[:, 160:], cut[..., 3:].repeat(3, axis=2))
 
 
 def test_side_by_side_is_input_alpha_and_composite() -> None:
@@ -311,7 +324,7 @@ def test_nothing_is_allocated_per_frame(name: str) -> None:
 
 def test_none_is_the_frame_itself_and_transparent_the_cut_out() -> None:
     of = matte(disc())
-    for text, channels in (("none", 3), ("transparent", 4), ("green", 3)):
+    for text, channels in (("none", 3), ("transparent", 4), ("side-by-side", 3), ("green", 3)):
         compositor = open_compositor(parse_background(text), ComposeOptions(), ManualClock())
         assert compositor.render(of).pixels.shape[2] == channels
 

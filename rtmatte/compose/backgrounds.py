@@ -25,7 +25,7 @@ from rtmatte.frame import Alpha, Frame
 GREEN = (0, 255, 0)
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif"})
-CHOICES = "blur, blur:1 to blur:100, green, #rrggbb, transparent, none, or a picture or video file"
+CHOICES = "blur, blur:1 to blur:100, green, #rrggbb, transparent, side-by-side, none, or a picture or video file"
 
 VideoSource = Callable[[Path], Iterable[Frame]]
 
@@ -37,7 +37,7 @@ class BackgroundSpec:
     `strength` (1 to 100) belongs to blur, `colour` (RGB) to colour, `path` to image and video.
     """
 
-    kind: Literal["blur", "colour", "image", "video", "transparent", "none"]
+    kind: Literal["blur", "colour", "image", "video", "transparent", "side-by-side", "none"]
     strength: float = 50.0
     colour: tuple[int, int, int] = GREEN
     path: Path = Path()
@@ -46,7 +46,7 @@ class BackgroundSpec:
 def parse_background(text: str) -> BackgroundSpec:
     """Returns the background that `text` names; InputError when it names none, or a file that is not there."""
     match text.strip().lower().partition(":"):
-        case ("none" | "transparent" | "blur") as kind, "", "":
+        case ("none" | "transparent" | "side-by-side" | "blur") as kind, "", "":
             return BackgroundSpec(kind)
         case "blur", ":", strength:
             return BackgroundSpec("blur", strength=_strength(strength))
@@ -95,7 +95,7 @@ class Background(Protocol):
 def open_background(spec: BackgroundSpec, video_source: VideoSource | None = None) -> Background:
     """Returns the background of `spec`; `video_source` gives the frames of a video file from its start.
 
-    Raises SourceError for a file that cannot be read, InputError for `none` and `transparent`, which put nothing
+    Raises SourceError for a file that cannot be read, InputError for the kinds that put nothing
     behind the person: `compose.host.open_compositor` knows them.
     """
     match spec.kind:

@@ -50,7 +50,7 @@ class Compositor(Protocol):
 def open_compositor(
     spec: BackgroundSpec, options: ComposeOptions, clock: Clock, *, video_source: VideoSource | None = None
 ) -> Compositor:
-    """Returns what draws `spec`: a composite, the cut-out for `transparent`, the frame untouched for `none`.
+    """Returns what draws `spec`: a composite, the cut-out for `transparent` and `side-by-side`, the frame for `none`.
 
     Raises SourceError for a background file that cannot be read.
     """
@@ -59,6 +59,8 @@ def open_compositor(
             return PassThrough()
         case "transparent":
             return Foreground(options)
+        case "side-by-side":
+            return ColourAndAlpha(options)
         case _:
             return Composite(open_background(spec, video_source), options, clock)
 
@@ -145,17 +147,24 @@ class Foreground:
     """
 
     def __init__(self, options: ComposeOptions, *, look: Look | None = None) -> None:
-        self.look = look or Look()
-        self._refiner = Refiner()
+        self._refiner = Refiner(look)
         self._painter = Painter()
         self._scratch = Scratch()
         self._ring = Ring(options.leases)
+
+    @property
+    def look(self) -> Look:
+        """How the edge is drawn; it may be set between two frames."""
+        return self._refiner.look
+
+    @look.setter
+    def look(self, look: Look) -> None:
+        self._refiner.look = look
 
     def render(self, matte: Matte) -> Frame:
         """Returns the cut-out as a leased frame."""
         width, height = matte.frame.size
         out = self._ring.lease((height, width, 4))
-        self._refiner.look = self.look
         cutout = self._refiner.cut(matte)
         if cutout is None:
             out.fill(0)
@@ -165,6 +174,35 @@ class Foreground:
         person: Bytes = self._scratch.array("person", (height, width, 3), np.uint8)
         self._painter.alone(cutout, alpha, person, self.look)
         cv2.mixChannels([person, alpha], [out], [0, 0, 1, 1, 2, 2, 3, 3])
+        return _drawn(matte.frame, out)
+
+
+class ColourAndAlpha:
+    """The person cut out, for outputs that hold no alpha: (H, 2W, 3) uint8, on the left the colours that `Foreground`
+    gives, on the right the alpha as grey. All black without a trustworthy matte."""
+
+    def __init__(self, options: ComposeOptions, *, look: Look | None = None) -> None:
+        self._foreground = Foreground(options, look=look)
+        self._scratch = Scratch()
+        self._ring = Ring(options.leases)
+
+    @property
+    def look(self) -> Look:
+        """How the edge is drawn; it may be set between two frames."""
+        return self._foreground.look
+
+    @look.setter
+    def look(self, look: Look) -> None:
+        self._foreground.look = look
+
+    def render(self, matte: Matte) -> Frame:
+        """Returns both pictures as one leased frame."""
+        width, height = matte.frame.size
+        cut = self._foreground.render(matte).pixels
+        grey: Bytes = self._scratch.array("grey", (height, width), np.uint8)
+        out = self._ring.lease((height, 2 * width, 3))
+        cv2.cvtColor(cut, cv2.COLOR_RGBA2RGB, out[:, :width])
+        cv2.cvtColor(cv2.extractChannel(cut, 3, grey), cv2.COLOR_GRAY2RGB, out[:, width:])
         return _drawn(matte.frame, out)
 
 
