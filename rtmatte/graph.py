@@ -23,10 +23,15 @@ def read_step_contract(path: Path) -> Contract:
     contract = read_contract(path)
     if contract.role != "step":
         raise ContractError(f"{path} holds the {contract.role} of a network; give the whole graph, its role is 'step'")
+    check_operators(path)
+    return contract
+
+
+def check_operators(path: Path) -> None:
+    """Raises ModelError for a file whose operators are not all ONNX's own."""
     foreign = sorted(set(read_header(path).domains) - DOMAINS)
     if foreign:
         raise ModelError(f"{path} uses operators of {', '.join(foreign)}; export it with ONNX's own operators only")
-    return contract
 
 
 def check_graph(path: Path, contract: Contract, taken: Mapping[str, str], given: Mapping[str, str]) -> None:

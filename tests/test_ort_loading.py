@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import onnx
+import onnxruntime
 import pytest
 from onnx import helper
 
 from rtmatte.backends.ort import OrtEngine
 from rtmatte.contract import MASK, Contract, TensorSpec
-from rtmatte.errors import BackendError, BackendMissing, ContractError, ModelError
+from rtmatte.errors import ContractError, ModelError
 from tests.toy_model import save_toy, toy_contract
 
 
@@ -21,39 +23,22 @@ def contract() -> Contract:
     return toy_contract()
 
 
-def test_gpu_that_is_not_there_is_an_error_and_no_silent_cpu_run(contract: Contract, tmp_path: Path) -> None:
-    path = save_toy(tmp_path / "toy.onnx", contract)
-
-    with pytest.raises(BackendMissing, match=r"CUDAExecutionProvider.*rtmatte\[gpu\]"):
-        OrtEngine(path, device="cuda")
-
-
-class FallenBack:
-    """What ONNX Runtime gives when it finds no device: a session on the CPU, and no error."""
-
-    def __init__(self, *arguments: object, **options: object) -> None: ...
-
-    def get_providers(self) -> list[str]:
-        return ["CPUExecutionProvider"]
-
-
-def no_session(*arguments: object, **options: object) -> None:
-    raise RuntimeError("CUDA failure 35: driver too old\nand a stack trace")
-
-
-@pytest.mark.parametrize(
-    ("session", "sentence"),
-    [(FallenBack, "no usable CUDA device"), (no_session, r"on cuda \(CUDA failure 35: .* old\)$")],
-)
-def test_gpu_that_does_not_work_is_an_error_and_no_silent_cpu_run(
-    session: object, sentence: str, contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("size", "planned"), [((1280, 720), True), ((1920, 1080), False)])
+def test_above_720p_no_second_block_of_memory_is_planned(
+    size: tuple[int, int], planned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = save_toy(tmp_path / "toy.onnx", contract)
-    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider"])
-    monkeypatch.setattr("onnxruntime.InferenceSession", session)
+    asked: list[bool] = []
+    session = onnxruntime.InferenceSession
 
-    with pytest.raises(BackendError, match=sentence):
-        OrtEngine(path, device="cuda")
+    def open_session(path: str, options: Any, providers: list[str]) -> Any:
+        asked.append(options.enable_mem_pattern)
+        return session(path, options, providers=providers)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", open_session)
+
+    OrtEngine(save_toy(tmp_path / "toy.onnx", toy_contract(*size)), threads=1)
+
+    assert asked == [planned]
 
 
 Damage = Callable[[Path, Contract], object]

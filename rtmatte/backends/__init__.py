@@ -32,13 +32,14 @@ class Options:
 class Backend:
     """One way to run the model files that end in one of `suffixes`; users ask for it by `name`.
 
-    `exact` says that it computes in the precision of the file; `auto` tries no other.
+    `auto` says that it is tried where nobody asks for one: not where it computes in less precision than the file, nor
+    what its makers call an alpha.
     """
 
     name: str
     suffixes: tuple[str, ...]
     open: Callable[[Path, Options], Engine]
-    exact: bool = True
+    auto: bool = True
 
 
 def default_threads() -> int:
@@ -60,9 +61,15 @@ def _tensorrt_rtx(path: Path, options: Options) -> Engine:
 
 
 def _ort_cuda(path: Path, options: Options) -> Engine:
-    from rtmatte.backends.ort import OrtEngine
+    from rtmatte.backends.ort_cuda import open_ort_cuda
 
-    return OrtEngine(path, device="cuda", threads=options.threads)
+    return open_ort_cuda(path)
+
+
+def _ort_rtx(path: Path, options: Options) -> Engine:
+    from rtmatte.backends.ort_cuda import open_ort_rtx
+
+    return open_ort_rtx(path)
 
 
 def _openvino(path: Path, options: Options) -> Engine:
@@ -80,7 +87,7 @@ def _openvino_bf16(path: Path, options: Options) -> Engine:
 def _ort_cpu(path: Path, options: Options) -> Engine:
     from rtmatte.backends.ort import OrtEngine
 
-    return OrtEngine(path, device="cpu", threads=options.threads)
+    return OrtEngine(path, threads=options.threads)
 
 
 def _torch_cuda(path: Path, options: Options) -> Engine:
@@ -113,17 +120,18 @@ BACKENDS = (
     Backend("tensorrt", ONNX + PLAN, _tensorrt),
     Backend("rtx", ONNX + PLAN, _tensorrt_rtx),
     Backend("cuda", ONNX, _ort_cuda),
+    Backend("ort-rtx", ONNX, _ort_rtx, auto=False),
     Backend("cpu", ONNX, _ort_cpu),
     # Behind ONNX Runtime: in float32 it is no faster, and a malformed graph ends the process instead of an error.
     Backend("openvino", ONNX, _openvino),
-    Backend("openvino-bf16", ONNX, _openvino_bf16, exact=False),
+    Backend("openvino-bf16", ONNX, _openvino_bf16, auto=False),
     Backend("cuda", CHECKPOINT, _torch_cuda),
     Backend("cpu", CHECKPOINT, _torch_cpu),
 )
 
 
 def candidates(path: Path, asked: str = AUTO) -> tuple[Backend, ...]:
-    """Returns the backends to try for `path`, best first: all exact ones, or the one that was asked for.
+    """Returns the backends to try for `path`, best first: all that `auto` tries, or the one that was asked for.
 
     ModelError for a file of no known kind; BackendError for a backend that does not exist or cannot run such a file.
     """
@@ -131,7 +139,7 @@ def candidates(path: Path, asked: str = AUTO) -> tuple[Backend, ...]:
     if not able:
         raise ModelError(f"expected a model in {', '.join((*ONNX, *CHECKPOINT, *PLAN))}, found {path.name}")
     if asked == AUTO:
-        return tuple(backend for backend in able if backend.exact)
+        return tuple(backend for backend in able if backend.auto)
     chosen = tuple(backend for backend in able if backend.name == asked)
     if not chosen:
         names = ", ".join((AUTO, *(backend.name for backend in able)))

@@ -1,7 +1,6 @@
-"""ONNX Runtime, on the CPU or on CUDA: one session of weights, and per stream two sets of buffers that are swapped.
+"""ONNX Runtime on the CPU: one session of weights, and per stream two sets of buffers that are swapped.
 
-Every tensor is bound once, so a step copies its inputs in, runs, and swaps; nothing is allocated. State stays on the
-device that runs the graph.
+Every tensor is bound once, so a step copies its inputs in, runs, and swaps; nothing is allocated.
 """
 
 from __future__ import annotations
@@ -9,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtmatte.backends import default_threads
 from rtmatte.contract import ALPHA, Contract, Gates, after
-from rtmatte.errors import BackendError, BackendMissing, EngineError, ModelError
+from rtmatte.errors import BackendMissing, EngineError, ModelError
 from rtmatte.graph import alpha_of, check_graph, read_step_contract
 from rtmatte.step import Array, Inputs, State
 
@@ -24,8 +23,6 @@ try:
     import onnxruntime
 except ImportError as error:
     raise BackendMissing(f"ONNX Runtime is not installed ({error}); pip install 'rtmatte[cpu]'") from error
-
-Device = Literal["cpu", "cuda"]
 
 # Between two operators a thread waits 0.5 ms awake before it sleeps, and never between two steps. lite at 512x288 on
 # two idle cores, p50: 11.8 ms so, 14.4 asleep at once, 12.1 awake for ever; beside two busy processes 21.7, 22.4, 29.2.
@@ -35,7 +32,10 @@ _SPINNING = {
     "session.force_spinning_stop": "1",
 }
 
-_PROVIDERS: dict[Device, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+# Up to here one block for all of a step's tensors is planned in the first step and taken beside what that step used:
+# faster, but twice the memory. MatAnyone at 1920x1080 takes 4.1 GB so.
+_PLANNED_PIXELS = 1280 * 720
+
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 
 
@@ -56,18 +56,15 @@ class _Stream:
 class OrtEngine:
     """A `step` graph in ONNX Runtime; any number of streams, one caller at a time."""
 
-    def __init__(self, path: Path, *, device: Device = "cpu", threads: int | None = None) -> None:
-        """Loads `path`.
+    backend = "onnxruntime cpu"
 
-        ContractError or ModelError for a file that cannot be used; BackendError where the device is not to be had.
-        """
+    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+        """Loads `path`; ContractError or ModelError for a file that cannot be used."""
         self.contract = read_step_contract(path)
-        self.backend = f"onnxruntime {device}"
-        self._device = device
-        self._session: Any = _open_session(path, device, _options(threads))
+        self._session: Any = _open_session(path, _options(threads, self.contract))
         _check_tensors(path, self.contract, self._session)
         self._inputs = Inputs(self.contract)
-        self._input_values = {name: _on("cpu", array) for name, array in self._inputs.arrays.items()}
+        self._input_values = {name: _value(array) for name, array in self._inputs.arrays.items()}
 
     def new_state(self) -> State:
         """Returns a zero state: two sets of buffers and their bindings, of `2 * contract.state_bytes` in all."""
@@ -108,7 +105,7 @@ class OrtEngine:
         return _Stream(bindings, (first, second), alphas)
 
     def _state_set(self) -> dict[str, Any]:
-        return {spec.name: _on(self._device, spec.zeros()) for spec in self.contract.states}
+        return {spec.name: _value(spec.zeros()) for spec in self.contract.states}
 
     def _bind(self, present: Mapping[str, Any], future: Mapping[str, Any], alpha: Array) -> Any:
         binding = self._session.io_binding()
@@ -116,44 +113,33 @@ class OrtEngine:
             binding.bind_ortvalue_input(name, value)
         for name, value in future.items():
             binding.bind_ortvalue_output(after(name), value)
-        binding.bind_ortvalue_output(ALPHA, _on("cpu", alpha))
+        binding.bind_ortvalue_output(ALPHA, _value(alpha))
         return binding
 
 
-def _on(device: Device, array: Array) -> Any:
-    """Returns an OrtValue of `array`: the very same memory on the CPU, a copy on a GPU."""
-    return onnxruntime.OrtValue.ortvalue_from_numpy(array, device, 0)
+def _value(array: Array) -> Any:
+    """Returns an OrtValue of the very same memory as `array`."""
+    return onnxruntime.OrtValue.ortvalue_from_numpy(array, "cpu", 0)
 
 
-def _options(threads: int | None) -> Any:
+def _options(threads: int | None, contract: Contract) -> Any:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.intra_op_num_threads = threads or default_threads()
     options.inter_op_num_threads = 1
+    width, height = contract.size
+    options.enable_mem_pattern = width * height <= _PLANNED_PIXELS
     for key, value in _SPINNING.items():
         options.add_session_config_entry(key, value)
     options.log_severity_level = 4  # its errors are raised as well, and one report is enough
     return options
 
 
-def _open_session(path: Path, device: Device, options: Any) -> Any:
-    provider = _PROVIDERS[device]
-    found = onnxruntime.get_available_providers()
-    if provider not in found:
-        raise BackendMissing(
-            f"expected ONNX Runtime with {provider}, found only {', '.join(found)}; "
-            "for a GPU: pip uninstall onnxruntime, pip install 'rtmatte[gpu]'"
-        )
+def _open_session(path: Path, options: Any) -> Any:
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
-    except Exception as error:
-        if device != "cpu":
-            raise BackendError(f"ONNX Runtime cannot open {path} on {device} ({_line(error)})") from error
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors share no other base
         raise ModelError(f"ONNX Runtime cannot load {path} ({_line(error)}); export it again") from error
-    if session.get_providers()[0] != provider:  # it falls back to the CPU without an error
-        raise BackendError("ONNX Runtime found no usable CUDA device; check the driver with nvidia-smi")
-    session.disable_fallback()
-    return session
 
 
 def _check_tensors(path: Path, contract: Contract, session: Any) -> None:

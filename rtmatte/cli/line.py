@@ -33,6 +33,7 @@ class Device(StrEnum):
     CPU = "cpu"
     CUDA = "cuda"
     OPENVINO = "openvino"
+    ORT_RTX = "ort-rtx"
     OPENVINO_BF16 = "openvino-bf16"
     RTX = "rtx"
     TENSORRT = "tensorrt"
