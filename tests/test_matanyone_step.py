@@ -6,11 +6,13 @@ Frames are 96x80, the smallest that has the 30 tokens the network reads; weights
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rtmatte.errors import InputError
 from rtmatte.network.matanyone import memory
@@ -196,6 +198,35 @@ def test_reading_in_pieces_changes_nothing(read: Read, monkeypatch: pytest.Monke
     monkeypatch.setattr(memory, "MOST_SIMILARITIES", 7 * 2 * 3 * 30)  # seven queries at a time
 
     assert_same_step(MemoryReader(read)(keys, bank).numpy(), whole.numpy(), read)
+
+
+class Largest(TorchDispatchMode):
+    """Notes the number of elements of the largest tensor that is made while it is on."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, tuple | list) else [made]:
+            self.elements = max(self.elements, tensor.numel())
+        return made
+
+
+@pytest.mark.parametrize("read", ["topk", "full"])
+@pytest.mark.parametrize(("batch", "height", "width"), [(1, 68, 120), (1, 120, 68), (4, 45, 80)])
+def test_above_720p_the_similarities_are_never_there_whole(read: Read, batch: int, height: int, width: int) -> None:
+    slots, tokens = 5, height * width
+    with torch.device("meta"):  # shapes alone
+        key = torch.empty(batch, 64, height, width)
+        keys = Keys(key, torch.empty(batch, 1, height, width), key)
+        stored = torch.empty(batch, slots, tokens, 64), torch.empty(batch, slots, tokens)
+        bank = Bank(*stored, torch.empty(batch, slots, tokens, 256), torch.empty(batch, slots))
+
+    with Largest() as largest:
+        found = MemoryReader(read)(keys, bank)
+
+    assert found.shape == (batch, 256, height, width)
+    assert largest.elements <= memory.MOST_SIMILARITIES < batch * slots * tokens**2
 
 
 def test_the_best_30_of_30_tokens_are_all_of_them() -> None:
