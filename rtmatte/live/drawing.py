@@ -8,7 +8,15 @@ from threading import Lock
 from rtmatte.clock import Clock
 from rtmatte.compose.backgrounds import BackgroundSpec, VideoSource, parse_background
 from rtmatte.compose.checkerboard import Checkerboard
-from rtmatte.compose.host import AlphaPicture, ComposeOptions, Composite, Compositor, open_compositor
+from rtmatte.compose.host import (
+    AlphaPicture,
+    ColourAndAlpha,
+    ComposeOptions,
+    Composite,
+    Compositor,
+    Foreground,
+    open_compositor,
+)
 from rtmatte.compose.look import Look
 from rtmatte.control import Control
 from rtmatte.errors import InputError
@@ -85,7 +93,7 @@ class Painter:
             steadiness=settings.steadiness,
         )
         self._views.set_look(look)
-        if isinstance(self._compositor, Composite):
+        if isinstance(self._compositor, Composite | Foreground | ColourAndAlpha):
             self._compositor.look = look
 
     def _open(self, background: str, options: ComposeOptions) -> Compositor:
