@@ -135,14 +135,13 @@ def _apt(arguments: list[str], folder: Path) -> None:
 
 def _unpack_packages(tree: Path) -> str:
     """Unpacks the kernel, its headers and v4l2loopback's source into `tree`; returns the kernel's release."""
-    named = _output(["apt-cache", "depends", KERNEL_PACKAGE])
-    found = re.search(r"linux-image-(\d\S+)-amd64", named)
-    if found is None:
-        raise MachineFault(f"expected a Debian whose {KERNEL_PACKAGE} names a kernel, found:\n{named}")
-    release = f"{found[1]}-amd64"
-    series = ".".join(found[1].split(".")[:2])
-    headers = (f"linux-headers-{release}", f"linux-headers-{found[1]}-common", f"linux-kbuild-{series}")
-    _apt(["download", f"linux-image-{release}", *headers, "v4l2loopback-dkms"], tree)
+    named = re.search(r"linux-image-(\d\S+)", _output(["apt-cache", "depends", KERNEL_PACKAGE]))
+    if named is None:
+        raise MachineFault(f"expected a Debian whose {KERNEL_PACKAGE} names a kernel; the machine needs its packages")
+    release = named[1]
+    headers = f"linux-headers-{release}"
+    needed = re.findall(r"Depends: (linux-(?:headers|kbuild)-\S+)", _output(["apt-cache", "depends", headers]))
+    _apt(["download", f"linux-image-{release}", headers, *needed, "v4l2loopback-dkms"], tree)
     for package in tree.glob("*.deb"):
         _run(["dpkg", "-x", str(package), str(tree)])
         package.unlink()
