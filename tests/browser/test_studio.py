@@ -18,6 +18,18 @@ JUMPER = (0.48, 0.8)  # where the person of the clip is orange
 WALL = (0.12, 0.12)  # where nobody ever is, below the strip of numbers
 
 
+DROP = """async () => {  // a blue picture, dropped on the page
+  const canvas = document.createElement("canvas");
+  const pen = canvas.getContext("2d");
+  pen.fillStyle = "#1030e0";
+  pen.fillRect(0, 0, canvas.width, canvas.height);
+  const picture = await new Promise((done) => canvas.toBlob(done, "image/png"));
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([picture], "blue.png", {type: "image/png"}));
+  document.body.dispatchEvent(new DragEvent("drop", {bubbles: true, cancelable: true, dataTransfer}));
+}"""
+
+
 def choose_background(studio: StudioPage, name: str) -> None:
     studio.page.click(f"[data-background={name}]")
 
@@ -75,9 +87,42 @@ def test_a_background_is_a_swatch_a_colour_or_a_file(one_person: Browser, open_t
     studio.page.set_input_files("#background-file", picture)
     studio.until(lambda: is_red(colour_at(studio.video(), *WALL)), "a red wall")
 
+    studio.page.evaluate(DROP)
+    studio.until(lambda: is_blue(colour_at(studio.video(), *WALL)), "the wall of the picture that was dropped")
+
     choose_background(studio, "night")
     studio.until(lambda: colour_at(studio.video(), 0.9, 0.8).max() < 60, "the night")
     assert studio.page.get_attribute("[data-background=night]", "aria-pressed") == "true"
+
+
+def test_a_preset_brings_its_settings_back(one_person: Browser, open_tab: Open) -> None:
+    studio = open_tab(one_person).start()
+    studio.set_slider("steadiness", 0.5)
+    studio.page.fill("#preset-name", "Calm")
+    studio.until(lambda: studio.api("settings")["steadiness"] == 0.5, "the slider's value")
+    studio.page.press("#preset-name", "Enter")
+    studio.page.wait_for_selector("#presets button")
+    studio.set_slider("steadiness", 0)
+    studio.until(lambda: studio.api("settings")["steadiness"] == 0, "the slider's other value")
+
+    studio.page.click("#presets button")
+
+    studio.until(lambda: studio.page.input_value("#steadiness") == "0.5", "the preset's value")
+
+
+def test_mirroring_is_for_the_own_eyes_only(one_person: Browser, open_tab: Open) -> None:
+    studio = open_tab(one_person).start()
+    studio.page.click("[data-view=original]")
+    assert colour_at(studio.shown(), 0.82, 0.3)[2] > colour_at(studio.shown(), 0.82, 0.3)[0] + 30  # a blue screen
+
+    studio.page.keyboard.press("m")
+
+    studio.until(lambda: studio.api("settings")["mirror"], "the setting")
+    studio.until(
+        lambda: bool(colour_at(studio.shown(), 0.18, 0.3)[2] > colour_at(studio.shown(), 0.18, 0.3)[0] + 30), ""
+    )
+    there = colour_at(studio.still("original"), 0.82, 0.3)
+    assert there[2] > there[0] + 30
 
 
 def test_a_reload_goes_on_with_the_session_and_its_settings(one_person: Browser, open_tab: Open) -> None:
