@@ -1,0 +1,315 @@
+"""The control API, the WebSocket, health and metrics of a server; and its process, from the first line to the last."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Coroutine
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from rtmatte.backends.fake import FakeEngine, Faults
+from rtmatte.clock import ManualClock, MonotonicClock
+from rtmatte.contract import Gates
+from rtmatte.errors import EngineError
+from rtmatte.serve.network import Networks
+from tests.serving import SIZE, Camera, Client, Room, disc, serving, until
+from tests.test_serve_streams import GREEN, RED, WHITE, shows
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(scenario)
+
+
+async def on_air(room: Room) -> tuple[Client, str]:
+    """A publisher that sees itself cut out, and the path of its session."""
+    client = Client()
+    answered = await client.publish(room, Camera(disc(WHITE)))
+    await until(lambda: shows(client, middle=WHITE, around=GREEN))
+    return client, f"/api/sessions/{answered['id']}"
+
+
+def test_settings_and_backgrounds_change_the_picture_that_is_sent() -> None:
+    async def scenario() -> None:
+        async with serving() as room:
+            client, session = await on_air(room)
+
+            response = await room.client.patch(f"{session}/settings", json={"background": "#ff0000"})
+            assert response.status == 200
+            await until(lambda: shows(client, middle=WHITE, around=RED))
+
+            _, png = cv2.imencode(".png", np.full((60, 80, 3), (255, 255, 0), np.uint8))  # BGR: cyan
+            response = await room.client.put(
+                f"{session}/background", data=png.tobytes(), headers={"Content-Type": "image/png"}
+            )
+            assert response.status == 200, await response.text()
+            await until(lambda: shows(client, middle=WHITE, around=(0, 255, 255)))
+            assert "/" not in (await response.json())["background"]
+            await client.close()
+
+    run(scenario())
+
+
+def test_the_privacy_button_hides_everybody() -> None:
+    async def scenario() -> None:
+        async with serving() as room:
+            client, session = await on_air(room)
+
+            await room.client.patch(f"{session}/settings", json={"privacy": True})
+
+            await until(lambda: shows(client, middle=GREEN, around=GREEN))
+            await client.close()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "settings", None, 200),
+        ("GET", "status", None, 200),
+        ("PATCH", "settings", {"despill": 0.5}, 200),
+        ("PATCH", "settings", {"despill": 5}, 400),
+        ("PATCH", "settings", {"background": "/etc/passwd"}, 400),
+        ("PATCH", "settings", {"background": "../../clip.mp4"}, 400),
+        ("POST", "target", {"kind": "person"}, 202),
+        ("POST", "target", {"kind": "pick", "points": [{"x": 0.5, "y": 0.5, "wanted": True}], "box": None}, 202),
+        ("POST", "target/undo", None, 202),
+        ("POST", "reseed", None, 202),
+        ("POST", "record", {"on": True}, 409),
+        ("DELETE", "settings", None, 405),
+        ("GET", "nothing", None, 404),
+    ],
+)
+def test_every_kind_of_request_has_its_answer(method: str, path: str, body: object, status: int) -> None:
+    async def scenario() -> None:
+        async with serving() as room:
+            client = Client()
+            answered = await client.publish(room, Camera(disc(WHITE)))
+
+            response = await room.client.request(method, f"/api/sessions/{answered['id']}/{path}", json=body)
+
+            assert response.status == status, await response.text()
+            assert response.content_type == "application/json"
+            await client.close()
+
+    run(scenario())
+
+
+def test_a_frame_can_be_asked_for() -> None:
+    async def scenario() -> None:
+        async with serving() as room:
+            client, session = await on_air(room)
+            body = b""
+            async with asyncio.timeout(10):
+                while not body:  # a view is kept up only while somebody asks
+                    response = await room.client.get(f"{session}/frame.jpg?view=matte")
+                    body = await response.read() if response.status == 200 else b""
+
+            picture = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_GRAYSCALE)
+
+            assert picture.shape == SIZE[::-1]
+            assert picture[60, 80] > 240
+            assert picture[5, 5] < 15
+            await client.close()
+
+    run(scenario())
+
+
+def test_a_session_is_controlled_by_its_own_id_alone() -> None:
+    async def scenario() -> None:
+        async with serving() as room:
+            client = Client()
+            answered = await client.publish(room, Camera(disc(WHITE)))
+
+            for id in (answered["watch"], "", "x", answered["id"][:-1]):
+                assert (await room.client.get(f"/api/sessions/{id}/settings")).status == 404
+                assert (await room.client.delete(f"/whip/{id}")).status in (404, 405)
+            await client.close()
+
+    run(scenario())
+
+
+def test_two_pages_are_kept_in_step() -> None:
+    async def scenario() -> None:
+        async with serving() as room:
+            client, session = await on_air(room)
+            one = await room.client.ws_connect(f"{session}/events")
+            two = await room.client.ws_connect(f"{session}/events")
+            assert (await one.receive_json())["settings"]["background"] == "green"
+
+            await one.send_json({"change": {"edge_shift": 1.5}})
+
+            async with asyncio.timeout(10):
+                told = await two.receive_json()
+                while told.get("settings", {}).get("edge_shift") != 1.5:
+                    told = await two.receive_json()
+                while "status" not in told:
+                    told = await two.receive_json()
+            assert told["status"]["phase"] == "tracking"
+            assert told["status"]["state"] == "live"
+            await one.close()
+            await two.close()
+            await client.close()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("message", ["", "x", "[]", "{}", '{"change": 1}', '{"command": "rm"}', '{"change": {"a": 1}}'])
+def test_a_message_that_means_nothing_is_answered_by_an_error(message: str) -> None:
+    async def scenario() -> None:
+        async with serving() as room:
+            client = Client()
+            answered = await client.publish(room, Camera(disc(WHITE)))
+            socket = await room.client.ws_connect(f"/api/sessions/{answered['id']}/events")
+
+            await socket.send_str(message)
+
+            async with asyncio.timeout(10):
+                while "error" not in (told := await socket.receive_json()):
+                    pass
+            assert told["error"].startswith("expected")
+            await socket.close()
+            await client.close()
+
+    run(scenario())
+
+
+def test_a_page_that_floods_is_cut_off_and_the_stream_goes_on() -> None:
+    async def scenario() -> None:
+        async with serving() as room:
+            client, session = await on_air(room)
+            socket = await room.client.ws_connect(f"{session}/events")
+
+            for _ in range(300):
+                await socket.send_str('{"command": "reseed"}')
+
+            async with asyncio.timeout(10):
+                while not socket.closed:
+                    await socket.receive()
+            assert socket.close_code == 1008
+            seen = client.seen
+            await until(lambda: client.seen > seen + 5)
+            await client.close()
+
+    run(scenario())
+
+
+def test_the_api_is_described_with_the_paths_it_has_here() -> None:
+    async def scenario() -> None:
+        async with serving() as room:
+            described = await (await room.client.get("/api/openapi.json")).json()
+
+            assert described["openapi"].startswith("3.")
+            operation = described["paths"]["/api/sessions/{id}/settings"]["get"]
+            assert operation["parameters"][0]["name"] == "id"
+
+    run(scenario())
+
+
+def test_metrics_are_in_the_format_of_prometheus() -> None:
+    async def scenario() -> None:
+        async with serving() as room:
+            client, _ = await on_air(room)
+
+            response = await room.client.get("/metrics")
+
+            text = await response.text()
+            assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+            for line in text.splitlines():
+                assert line.startswith("#") or re.fullmatch(
+                    r'[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? \S+', line
+                ), line
+            assert "rtmatte_publishers 1\n" in text
+            assert re.search(r'rtmatte_pictures_sent_total\{stream="1"\} [1-9]', text)
+            await client.close()
+
+    run(scenario())
+
+
+def test_health_sends_a_canary_through_the_network() -> None:
+    async def scenario() -> None:
+        async with serving() as room:
+            assert (await room.client.get("/healthz")).status == 503  # no network is open yet
+            room.networks.engine(SIZE)
+            await asyncio.sleep(2.1)  # for as long as an answer stands
+
+            response = await room.client.get("/healthz")
+
+            assert response.status == 200
+            assert (await response.json())["canary_ms"] > 0
+
+    run(scenario())
+
+
+def test_a_network_that_answers_nonsense_is_not_healthy() -> None:
+    networks = Networks(lambda size: FakeEngine(*size, faults=Faults(nan_at=range(99))), hash, MonotonicClock())
+    networks.engine(SIZE)
+
+    with pytest.raises(EngineError):
+        networks.canary()
+
+    networks.close()
+
+
+def test_the_budget_follows_from_the_time_of_a_step() -> None:
+    clock = ManualClock()
+    slow = Networks(lambda size: FakeEngine(*size, faults=Faults(step_seconds=0.005), clock=clock), hash, clock)
+    assert slow.publishers == 1  # nothing is known yet
+
+    slow.measure(SIZE)
+
+    assert slow.step_seconds == pytest.approx(0.005)
+    assert slow.publishers == 5  # 0.8 of a 30th of a second
+    slow.close()
+
+
+def test_engines_are_shared_by_pictures_of_a_kind_and_end_with_the_worker() -> None:
+    opened = []
+
+    def open_engine(size: tuple[int, int]) -> FakeEngine:
+        opened.append(size)
+        return FakeEngine(*size)
+
+    networks = Networks(open_engine, lambda size: size[0] > size[1], MonotonicClock())
+    for size in ((160, 120), (320, 240), (120, 160)):
+        engine = networks.engine(size)
+    networks.close()
+
+    assert opened == [(160, 120), (120, 160)]
+    frame, gates, state = np.zeros((1, 160, 120, 3), np.uint8), Gates.for_contract(engine.contract), engine.new_state()
+    with pytest.raises(EngineError):
+        engine.step(frame, None, gates, state)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM ends a process at once there")
+def test_the_command_serves_until_it_is_told_to_end() -> None:
+    command = [sys.executable, "-m", "rtmatte", "serve", "--port", "0", "--host", "0.0.0.0", "--token", "t" * 32]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    port = re.search(r":(\d+)/", line)
+    assert port, line
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port[1]}/api/server", headers={"Authorization": "Bearer " + "t" * 32}
+    )
+    with urllib.request.urlopen(request, timeout=20) as response:
+        assert b'"model": "lite"' in response.read()
+
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=30)
+
+    assert process.returncode == 143
+    assert time.monotonic() - began < 10  # two seconds on a machine of its own
+    assert "t" * 32 not in line + out + err
+    assert "without --cert" in err
+    assert "Traceback" not in err
