@@ -200,7 +200,7 @@ def test_reading_in_pieces_changes_nothing(read: Read, monkeypatch: pytest.Monke
     assert_same_step(MemoryReader(read)(keys, bank).numpy(), whole.numpy(), read)
 
 
-class Largest(TorchDispatchMode):
+class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the number of elements of the largest tensor that is made while it is on."""
 
     elements = 0
@@ -222,7 +222,7 @@ def test_above_720p_the_similarities_are_never_there_whole(read: Read, batch: in
         stored = torch.empty(batch, slots, tokens, 64), torch.empty(batch, slots, tokens)
         bank = Bank(*stored, torch.empty(batch, slots, tokens, 256), torch.empty(batch, slots))
 
-    with Largest() as largest:
+    with Largest() as largest:  # type: ignore[no-untyped-call]
         found = MemoryReader(read)(keys, bank)
 
     assert found.shape == (batch, 256, height, width)
