@@ -17,6 +17,7 @@ from rtmatte.clock import ManualClock
 from rtmatte.control import Command, Control, FindPerson, Pick, Point, Record, Reseed
 from rtmatte.errors import InputError
 from rtmatte.frame import Frame
+from rtmatte.imaging import save_png
 from rtmatte.outputs import Outputs
 from rtmatte.settings import Settings, SettingsFolder
 from rtmatte.sources.file import FileSource
@@ -242,6 +243,24 @@ def test_options_that_cannot_be_are_one_line(line: str, said: str, capsys: pytes
     told = capsys.readouterr().err
     assert said in told
     assert told.count("\n") == 1
+
+
+@pytest.mark.usefixtures("fake_engine")
+def test_what_is_not_in_a_picture_of_the_empty_room_is_cut_out(tmp_path: Path, clip: Path) -> None:
+    empty = np.zeros((CLIP_SIZE[1], CLIP_SIZE[0], 3), np.uint8)
+    save_png(tmp_path / "empty.png", empty)
+    options = ["--camera", str(clip), "--no-virtual-camera", "--record", str(tmp_path / "out.mkv")]
+
+    assert main(["run", *options, "--plate", str(tmp_path / "empty.png")]) == 0
+
+
+@pytest.mark.usefixtures("fake_engine")
+def test_a_sam_2_that_is_not_there_is_an_error(tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--camera", str(clip), "--no-virtual-camera", "--record", str(tmp_path / "out.mkv")]
+
+    assert main(["run", *options, "--sam2", str(tmp_path)]) == 2
+
+    assert "encoder" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("fake_engine")

@@ -17,7 +17,20 @@ PACKAGE = ROOT / "rtmatte"
 BASE = frozenset({"errors", "clock", "colour", "ring", "frame", "imaging", "latency", "modelfile", "contract", "graph"})
 BASE |= {"resampling"}
 BELOW_FRONTS = BASE | {"assets", "backends", "compose", "engine", "models", "network", "pipeline", "session"}
-BELOW_FRONTS |= {"api", "control", "cuda", "live", "outputs", "plan", "settings", "sinks", "sources", "step", "targets"}
+BELOW_FRONTS |= {
+    "api",
+    "control",
+    "cuda",
+    "ladder",
+    "live",
+    "outputs",
+    "plan",
+    "settings",
+    "sinks",
+    "sources",
+    "step",
+    "targets",
+}
 
 # What each room of rtmatte may import, function-level imports included; a room is a top-level module or package.
 SEES: dict[str, frozenset[str]] = {
@@ -80,7 +93,7 @@ OWNERS: dict[str, frozenset[str]] = {
     "typer": frozenset({"cli"}),
     "rich": frozenset({"cli"}),
     "torch": frozenset({"network", "backends"}),
-    "onnxruntime": frozenset({"backends"}),
+    "onnxruntime": frozenset({"backends", "targets"}),
     "openvino": frozenset({"backends"}),
     "tensorrt": frozenset({"backends", "plan"}),
     "cuda": frozenset({"cuda"}),

@@ -34,7 +34,7 @@ from rtmatte.cli.recording import Recorder
 from rtmatte.clock import Clock, MonotonicClock
 from rtmatte.control import Control, Pick, Point
 from rtmatte.errors import ExitCode, InputError, StopRequested
-from rtmatte.imaging import Size, load_mask, parse_size
+from rtmatte.imaging import Size, load_image, load_mask, parse_size
 from rtmatte.live import LiveLine, View
 from rtmatte.live.drawing import live_background
 from rtmatte.outputs import Outputs
@@ -46,8 +46,12 @@ from rtmatte.sources import Source, open_source
 from rtmatte.sources.ondemand import OnDemandSource
 from rtmatte.sources.paced import PacedSource
 from rtmatte.sources.synthetic import SyntheticSource
+from rtmatte.step import Engine
+from rtmatte.targets import Picker, Target
 from rtmatte.targets.click import ClickPicker
 from rtmatte.targets.mask import check_mask
+from rtmatte.targets.plate import PlateTarget
+from rtmatte.targets.sam2 import Sam2Picker
 
 BACKGROUNDS = ("blur", "blur:100", "green", "#202428")  # one key goes through them, after the one of the command line
 HARMLESS: tuple[View, ...] = ("composite", "matte", "checkerboard")  # views that show nothing of the room
@@ -89,6 +93,13 @@ def run(
     mask: MaskOption = None,
     pick: Annotated[
         str | None, typer.Option(metavar="X,Y", help="Cut out who is at this place: 0 to 1, from the top left.")
+    ] = None,
+    plate: Annotated[
+        Path | None,
+        typer.Option(help="A picture of the empty room: whoever is not in it is cut out, with what they brought."),
+    ] = None,
+    sam2: Annotated[
+        Path | None, typer.Option(help="A folder with your own SAM 2 (encoder and decoder, ONNX), for clicks.")
     ] = None,
     model: ModelOption = DEFAULT_MODEL,
     device: DeviceOption = Device.AUTO,
@@ -164,19 +175,36 @@ def run(
         reopen = partial(_open_camera, camera, clock, size=parse_size(size), fps=fps)
         stage = _Stage(outputs, hand, clock, stack, reopen)
         engine = stack.enter_context(closing(ModelChoice(model, device, trust).open(stage.source.size)))
-        person = open_person(engine, stage.source.size, stack)
+        finder, picker = open_targets(engine, stage.source.size, stack, plate=plate, sam2=sam2)
+        first = None if mask is None else check_mask(load_mask(mask))
         line = LiveLine(
             engine,
             hand,
             clock,
             size=stage.source.size,
-            finder=person,
-            first_mask=None if mask is None else check_mask(load_mask(mask)),
-            picker=None if person is None else ClickPicker(person),
+            finder=finder,
+            first_mask=first,
+            picker=picker,
             video_source=video_source(clock),
         )
         stage.play(line)
     return ExitCode.DONE
+
+
+def open_targets(
+    engine: Engine, size: Size, stack: ExitStack, *, plate: Path | None, sam2: Path | None
+) -> tuple[Target | None, Picker | None]:
+    """Returns who finds somebody in frames of `size` for `engine`, and who knows what was pointed at.
+
+    Both are None for a model without seeds, which follows nobody. `plate` is a picture of the empty room, `sam2` a
+    folder with that model.
+    """
+    person = open_person(engine, size, stack)
+    if person is None:
+        return None, None
+    empty = None if plate is None else PlateTarget(load_image(plate))
+    picker = empty or ClickPicker(person)
+    return empty or person, picker if sam2 is None else Sam2Picker(sam2)
 
 
 def parse_point(text: str) -> Point:
