@@ -18,6 +18,7 @@ from rtmatte.contract import Gates
 from rtmatte.control import Control
 from rtmatte.errors import EngineError
 from rtmatte.frame import Alpha, Frame, Mask
+from rtmatte.imaging import resize
 from rtmatte.latency import Meter
 from rtmatte.live import LiveLine
 from rtmatte.pipeline import Counts, Progress
@@ -61,7 +62,7 @@ class PersonScene:
             for frame, _ in zip(source, range(frames), strict=False):
                 found = session.process(frame).alpha
                 assert found is not None
-                self._add(frame.pixels.astype(np.float32), cv2.resize(found, self.size))
+                self._add(frame.pixels.astype(np.float32), resize(found, self.size))
 
     def _add(self, pixels: NDArray[np.float32], found: Alpha) -> None:
         alpha = np.clip(2 * cv2.GaussianBlur(found, (0, 0), 1) - 0.5, 0, 1).astype(np.float32)

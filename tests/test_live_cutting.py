@@ -217,10 +217,13 @@ def test_a_drift_that_the_watch_tells_seeds_again_unless_the_user_does_not_want_
         bench = Bench()
         bench.control.change(reseed_on_drift=wanted)
         bench.cut(5)
-        mask = Mask((bench.scene.alpha_of(5) > 0.5).astype(np.float32))
-        drifted = iter([mask])
+        drifted = [Mask((bench.scene.alpha_of(5) > 0.5).astype(np.float32))]
+
+        def observe(frame: Frame, alpha: Alpha, drifted: list[Mask] = drifted) -> Mask | None:
+            return drifted.pop() if drifted else None
+
         assert bench.cutter._watch is not None
-        bench.cutter._watch.observe = lambda frame, alpha, masks=drifted: next(masks, None)  # type: ignore[method-assign]
+        bench.cutter._watch.observe = observe  # type: ignore[method-assign]
         bench.cut(10)
         seeds.append(calls(bench.engine).count("seed"))
 

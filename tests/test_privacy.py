@@ -48,8 +48,10 @@ def changing(**settings: object) -> Playing:
 
 def standing_on(rung: Rung) -> Playing:
     def play(line: Rehearsal) -> Iterator[Frame]:
-        rungs = {AT: rung, AT + LASTS: Rung.FULL}
-        return line.play(COUNT, lambda seq: seq in rungs and setattr(line.line._cutter, "rung", rungs[seq]))
+        def stand(seq: int) -> None:
+            line.line._cutter.rung = rung if AT <= seq < AT + LASTS else Rung.FULL
+
+        return line.play(COUNT, stand)
 
     return play
 
