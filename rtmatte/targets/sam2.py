@@ -33,7 +33,10 @@ Arrays = Mapping[str, NDArray[Any]]
 class Graph(Protocol):
     """One ONNX file, opened."""
 
-    inputs: Mapping[str, Sequence[Any]]  # name and shape
+    @property
+    def inputs(self) -> Mapping[str, Sequence[Any]]:
+        """The shape of each input by its name."""
+        ...
 
     def run(self, feeds: Arrays) -> Arrays:
         """Returns every output by name."""
