@@ -26,7 +26,7 @@ from typing import Annotated, Any
 import av
 import numpy as np
 import typer
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.codecs import vpx
 from numpy.typing import NDArray
 from rich.console import Console
@@ -131,12 +131,14 @@ def number_of(picture: av.VideoFrame) -> int:
 async def measured(pipe: Connection, clip: list[bytes], seconds: float) -> Round:
     """Returns what came back of the clip, sent at its pace."""
     keep_loopback()
-    clock, sent_at, times = MonotonicClock(), {}, []
+    clock = MonotonicClock()
+    sent_at: dict[int, float] = {}
+    times: list[tuple[int, float]] = []
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     track = PacketTrack("video", lambda: None)
     connection.addTrack(track)
     (transceiver,) = connection.getTransceivers()
-    able = type(transceiver.receiver).getCapabilities("video").codecs
+    able = RTCRtpSender.getCapabilities("video").codecs
     transceiver.setCodecPreferences([codec for codec in able if codec.name in ("VP8", "rtx")])
 
     def note(picture: av.VideoFrame, arrived: float) -> None:
@@ -217,7 +219,7 @@ async def _echo(pipe: Connection) -> None:
     vpx.Vp8Encoder.encode = encode  # type: ignore[method-assign]
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
 
-    @connection.on("track")  # type: ignore[untyped-decorator]
+    @connection.on("track")
     def back(track: MediaStreamTrack) -> None:
         connection.addTrack(track)
 

@@ -13,7 +13,7 @@ from typing import Any
 import av
 import numpy as np
 from aiohttp.test_utils import TestClient, TestServer
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 from numpy.typing import NDArray
 
@@ -32,7 +32,6 @@ from rtmatte.settings import Settings
 from rtmatte.targets.person import PersonTarget
 
 SIZE: Size = (160, 120)
-GREEN = (0, 255, 0)
 DISC = 30  # radius, in a frame of 160x120
 
 LIMITS = Limits(publishers=4, requests_per_second=10_000, logins_per_minute=10_000)
@@ -157,7 +156,7 @@ class Client:
         """Watches by WHEP; returns where the resource is."""
         video = self.connection.addTransceiver("video", direction="recvonly")
         if codec is not None:
-            able = type(video.receiver).getCapabilities("video").codecs
+            able = RTCRtpSender.getCapabilities("video").codecs
             video.setCodecPreferences([each for each in able if each.name in (codec, "rtx")])
         headers = {"Content-Type": "application/sdp"}
         response = await room.client.post(f"/whep/{watch}", data=await self.offer(), headers=headers)

@@ -116,6 +116,7 @@ def test_a_frame_can_be_asked_for() -> None:
 
             picture = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_GRAYSCALE)
 
+            assert picture is not None
             assert picture.shape == SIZE[::-1]
             assert picture[60, 80] > 240
             assert picture[5, 5] < 15

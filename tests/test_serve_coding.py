@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
+from typing import Any
 
 import av
 import numpy as np
@@ -46,7 +48,7 @@ def encoded_by(
     encoder = SharedEncoder(codec, out.append, clock or ManualClock())
     for number in range(count):
         encoder.offer(Picture(planes(16 + number), number * 3000))
-        wait_for(lambda number=number: encoder.calls > number)
+        wait_for(partial(_has_called, encoder, number + 1))
     return encoder, out
 
 
@@ -260,11 +262,11 @@ def test_the_way_into_aiortc_is_where_it_was() -> None:
 
         assert isinstance(private(video.receiver, "jitter_buffer"), Assembler)
         assert private(audio.receiver, "jitter_buffer") is sound
-        assert video.receiver.track._queue is reception
+        assert vars(video.receiver.track)["_queue"] is reception
         fanout = Fanout(ManualClock(), asyncio.get_running_loop())
         viewer = fanout.add("VP8")
         fanout.connect(viewer, video.sender)
-        encoder = video.sender._RTCRtpSender__encoder
+        encoder = vars(video.sender)["_RTCRtpSender__encoder"]
         encoder.target_bitrate = 10
         assert viewer.bit_rate == 300_000
         assert video.sender._send_keyframe == viewer.ask_key
@@ -301,5 +303,9 @@ def test_times_go_on_where_their_numbers_wrap() -> None:
     assert [times.of(value) for value in (2**32 - 3000, 0, 3000, 2**32 - 1000)] == [0, 3000, 6000, 2000]
 
 
-def private(receiver: RTCRtpReceiver, name: str) -> object:
+def _has_called(encoder: SharedEncoder, times: int) -> bool:
+    return encoder.calls >= times
+
+
+def private(receiver: RTCRtpReceiver, name: str) -> Any:
     return getattr(receiver, f"_RTCRtpReceiver__{name}")

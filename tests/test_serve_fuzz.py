@@ -39,7 +39,7 @@ BROWSER_OFFER = OBS_OFFER.replace("a=sendonly", "a=sendrecv").replace(
     ]
 )
 SEEDS = (OBS_OFFER, BROWSER_OFFER)
-SPLINTERS = (
+SPLINTERS: tuple[str, ...] = (
     "",
     "0",
     "-1",
@@ -57,10 +57,27 @@ SPLINTERS = (
     "x" * 300,
 )
 SPLINTERS += ("m=video 9 UDP/TLS/RTP/SAVPF 96", "a=group:BUNDLE 9 9", "a=setup:holdconn", "a=fmtp:96 apt=96", "nan")
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE", "LOCK")
-PATHS = ("/", "/whip", "/whep", "/whip/x", "/whep/x/y", "/api/sessions", "/api/login", "/api/sessions/x/settings")
+METHODS: tuple[str, ...] = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE", "LOCK")
+PATHS: tuple[str, ...] = (
+    "/",
+    "/whip",
+    "/whep",
+    "/whip/x",
+    "/whep/x/y",
+    "/api/sessions",
+    "/api/login",
+    "/api/sessions/x/settings",
+)
 PATHS += ("/api/server", "/api/sessions/x/events", "/metrics", "/%2e%2e/%2e%2e/etc/passwd", "/whep/%00", "/x" * 200)
-TYPES = (SDP, FRAGMENT, "application/json", "text/plain", "", ";;", "application/sdp; charset=nonsense")
+TYPES: tuple[str, ...] = (
+    SDP,
+    FRAGMENT,
+    "application/json",
+    "text/plain",
+    "",
+    ";;",
+    "application/sdp; charset=nonsense",
+)
 
 
 def mutated(chance: random.Random) -> str:

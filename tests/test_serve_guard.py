@@ -226,7 +226,7 @@ def test_a_mistake_of_ours_is_a_number_and_no_traceback(caplog: pytest.LogCaptur
             async def fail(*anything: object, **more: object) -> None:
                 raise ZeroDivisionError("a secret detail")
 
-            room.studio.publish = fail  # type: ignore[method-assign]
+            vars(room.studio)["publish"] = fail
             with caplog.at_level(logging.ERROR):
                 response = await room.client.post("/api/sessions", json={"type": "offer", "sdp": "v=0"})
 

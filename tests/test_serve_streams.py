@@ -15,10 +15,10 @@ from aiortc.mediastreams import MediaStreamError
 from numpy.typing import NDArray
 
 from rtmatte.serve.broadcast import Broadcast
-from tests.serving import GREEN, LIMITS, Camera, Client, Room, disc, serving, until, with_limits
+from tests.serving import LIMITS, Camera, Client, Room, disc, serving, until, with_limits
 
 NEAR = 40  # of 255: what two lossy encoders leave of a colour
-WHITE, YELLOW, CYAN, RED = (255, 255, 255), (255, 255, 0), (0, 255, 255), (255, 0, 0)
+WHITE, YELLOW, CYAN, RED, GREEN = (255, 255, 255), (255, 255, 0), (0, 255, 255), (255, 0, 0), (0, 255, 0)
 
 Colour = tuple[int, int, int]
 
@@ -183,7 +183,7 @@ def test_a_peer_that_answers_heartbeats_stays() -> None:
             channel = client.connection.createDataChannel("heartbeat")
             heard: list[object] = []
 
-            @channel.on("message")  # type: ignore[untyped-decorator]
+            @channel.on("message")
             def answer(message: object) -> None:
                 heard.append(message)
                 channel.send("beat")
@@ -251,8 +251,7 @@ def vanish(client: Client) -> None:
         """Where the packets go."""
 
     for transceiver in client.connection.getTransceivers():
-        transceiver.sender.transport.transport._connection.send = swallow
-        transceiver.sender.transport.transport._send = swallow
+        vars(transceiver.sender.transport.transport)["_send"] = swallow
 
 
 def listen(client: Client) -> list[float]:

@@ -18,11 +18,20 @@ RESTART = 4096  # a jump of as many numbers is another stream, not a gap
 class Packet(Protocol):
     """What is read of an RTP packet; `_data` is its payload without the codec's header, as aiortc leaves it there."""
 
-    sequence_number: int
-    timestamp: int
-    marker: int
-    payload_type: int
-    _data: bytes
+    @property
+    def sequence_number(self) -> int: ...
+
+    @property
+    def timestamp(self) -> int: ...
+
+    @property
+    def marker(self) -> int: ...
+
+    @property
+    def payload_type(self) -> int: ...
+
+    @property
+    def _data(self) -> bytes: ...
 
 
 class InOrder:
