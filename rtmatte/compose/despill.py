@@ -49,17 +49,12 @@ class Despill:
         plane, room = edge.memory("plane", (), np.float32), edge.memory("room", (3,), np.float32)
         np.multiply(np.subtract(1, cutout.edge_alpha, out=plane), strength, out=plane)
         cv2.cvtColor(plane, cv2.COLOR_GRAY2RGB, room)
-        cv2.multiply(room, self._at_edge("spill", spill, cutout), person, dtype=cv2.CV_32F)
+        cv2.multiply(room, edge.enlarged("spill", spill), person, dtype=cv2.CV_32F)
         cv2.add(person, cutout.edge_pixels, person, dtype=cv2.CV_32F)
         if cutout.cover is not cutout.alpha:
-            cv2.multiply(room, cv2.subtract(self._at_edge("mean", mean, cutout), person, dtype=cv2.CV_32F), room)
+            cv2.multiply(room, cv2.subtract(edge.enlarged("mean", mean), person, dtype=cv2.CV_32F), room)
             cv2.add(person, room, person)
         return np.clip(person, 0, 255, out=person)
-
-    def _at_edge(self, name: str, small: NDArray[Any], cutout: Cutout) -> NDArray[Any]:
-        """Returns a small picture (h, w, 3) at the edge's pixels, interpolated."""
-        whole = self._scratch.array(f"whole {name}", cutout.pixels.shape, small.dtype)
-        return cutout.edge.take(name, imaging.resize(small, whole.shape[1::-1], whole))
 
     def _means(self, cutout: Cutout) -> tuple[Bytes, NDArray[np.int16]]:
         """Returns the person's mean colour around every pixel of a small picture, and how far it is from the room's."""

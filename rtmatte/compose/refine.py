@@ -5,11 +5,8 @@ It adds no matte of its own: where the working alpha is flat, the answer is its 
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from rtmatte import imaging
 from rtmatte.compose import guided, wrap
@@ -85,10 +82,10 @@ class Refiner:
         cover = shaped(alpha, self.look, scratch=self._scratch)
         self._edge.choose(self._mixed(alpha, cover), size)
         edge_pixels = self._edge.take("pixels", pixels)
-        edge_alpha = self._at_edge(alpha, small, edge_pixels, size)
+        edge_alpha = self._at_edge(alpha, small, edge_pixels, size[::-1])
         edge_cover = edge_alpha
         if cover is not alpha:  # moved off its place, the edge has no detail to take from the frame
-            edge_cover = self._edge.take("cover", self._linear("cover", cover, size))
+            edge_cover = self._edge.enlarged("cover", cover)
         inside = self._scratch.array("inside", cover.shape, np.uint8)
         cv2.inRange(cover, 0.5, 1, inside)
         return Cutout(pixels, small, alpha, cover, inside, self._edge, edge_pixels, edge_alpha, edge_cover)
@@ -108,19 +105,15 @@ class Refiner:
         cv2.inRange(least, 0, 1 - SURE, mixed)
         return cv2.bitwise_and(mixed, drawn, mixed).astype(np.uint8, copy=False)
 
-    def _at_edge(self, alpha: Alpha, small: Bytes, pixels: Bytes, size: imaging.Size) -> Alpha:
-        """Returns the alpha (1, count) at the edge of a frame of `size`, with the detail of its `pixels` there."""
-        if alpha.shape == size[::-1]:
+    def _at_edge(self, alpha: Alpha, small: Bytes, pixels: Bytes, shape: tuple[int, ...]) -> Alpha:
+        """Returns the alpha (1, count) at the edge of a frame of `shape`, with the detail of its `pixels` there."""
+        if alpha.shape == shape:
             return self._edge.take("alpha", alpha)
         slope, offset = guided.lines(alpha, small, scratch=self._scratch)
-        out: Alpha = self._edge.take("alpha", self._linear("slope", slope, size))
+        out: Alpha = self._edge.enlarged("slope", slope)
         if out.size:
             luma = self._edge.memory("luma", (), np.uint8)
             cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY, luma)
             cv2.multiply(out, luma, out, dtype=cv2.CV_32F)
-        out += self._edge.take("offset", self._linear("offset", offset, size))
+        out += self._edge.enlarged("offset", offset)
         return np.clip(out, 0, 1, out=out)
-
-    def _linear(self, name: str, values: NDArray[Any], size: imaging.Size) -> NDArray[Any]:
-        out = self._scratch.array(f"{name} whole", size[::-1], np.float32)
-        return cv2.resize(values, size, out, interpolation=cv2.INTER_LINEAR)

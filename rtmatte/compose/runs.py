@@ -55,6 +55,16 @@ class Runs:
             np.take(picture.reshape(-1, into.shape[1]), self._chosen, axis=0, out=into, mode="clip")
         return packed
 
+    def enlarged(self, name: str, small: NDArray[Any]) -> NDArray[Any]:
+        """Returns the chosen pixels of `small` (h, w) or (h, w, C) made as large as the picture, by interpolation.
+
+        All of it is made larger: measured at 1280x720, that is as fast as to look a tenth of the pixels up one by one.
+        """
+        width, height = self._size
+        whole = self._scratch.array(f"whole {name}", (height, width, *small.shape[2:]), small.dtype)
+        cv2.resize(small, self._size, whole, interpolation=cv2.INTER_LINEAR)
+        return self.take(name, whole)
+
     def put(self, packed: NDArray[Any], picture: NDArray[Any]) -> None:
         """Writes a row of `count` pixels to the chosen ones of a contiguous `picture` (H, W) or (H, W, C)."""
         if self.count:
