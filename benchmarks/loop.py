@@ -42,7 +42,8 @@ from rtmatte.targets import Target
 from rtmatte.targets.person import PersonTarget
 
 CLIP = Path(__file__).parents[1] / "rtmatte" / "assets" / "walk.mkv"
-STRIP: Size = (128, 16)  # of the stamped number, in pixels
+STRIP: Size = (64, 12)  # of the stamped number, in pixels: four a block
+MARGIN = 8  # pixels of the person around it
 LIGHT, DARK = 250, 190  # both are bright, so that the stamp is of the person
 NUMBERS = 1 << NUMBER_BITS
 OVERLOAD = 3.0
@@ -72,7 +73,7 @@ class Pictures:
         return decode_code(pixels[self._window])
 
 
-def person_pictures(clip: Path, size: Size, engine: Engine, *, count: int = 30) -> Pictures:
+def person_pictures(clip: Path, size: Size, engine: Engine, *, count: int = 16) -> Pictures:
     """Returns the pictures of a clip at `size`, stamped where the person always is."""
     clock = MonotonicClock()
     with FileSource(clip, clock) as source:
@@ -85,7 +86,9 @@ def person_pictures(clip: Path, size: Size, engine: Engine, *, count: int = 30) 
                 always = np.minimum(always, resize(alpha, size))
                 pictures.append(pixels)
     # The strip fits where a box of its size around a point is all of the person.
-    inside = cv2.erode((always > 0.99).astype(np.uint8), np.ones((3 * STRIP[1], STRIP[0] + 2 * STRIP[1]), np.uint8))
+    inside = cv2.erode(
+        (always > 0.99).astype(np.uint8), np.ones((STRIP[1] + 2 * MARGIN, STRIP[0] + 2 * MARGIN), np.uint8)
+    )
     if not inside.any():
         raise InputError(f"expected a person large enough for a stamp of {STRIP} in {clip.name}; give a larger --size")
     y, x = np.unravel_index(cv2.distanceTransform(inside, cv2.DIST_L2, 5).argmax(), inside.shape)
