@@ -255,6 +255,14 @@ def test_what_is_not_in_a_picture_of_the_empty_room_is_cut_out(tmp_path: Path, c
 
 
 @pytest.mark.usefixtures("fake_engine")
+def test_a_preview_alone_is_an_output(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pygame", reason="needs rtmatte[preview]")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+
+    assert main(["run", "--camera", str(clip), "--no-virtual-camera", "--preview", "--mirror"]) == 0
+
+
+@pytest.mark.usefixtures("fake_engine")
 def test_a_sam_2_that_is_not_there_is_an_error(tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--camera", str(clip), "--no-virtual-camera", "--record", str(tmp_path / "out.mkv")]
 

@@ -156,7 +156,7 @@ def test_row_12_a_missing_virtual_camera_names_the_command_and_other_outputs_wor
     def missing(**_: object) -> None:
         raise EnvironmentFault("expected a virtual camera, found none; run: sudo modprobe v4l2loopback")
 
-    monkeypatch.setattr("rtmatte.cli.run.VirtualCameraSink", missing)
+    monkeypatch.setattr("rtmatte.cli.stage.VirtualCameraSink", missing)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     recording = tmp_path / "out.mkv"
     line = ["run", "--camera", str(clip), "--record", str(recording)]

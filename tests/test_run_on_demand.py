@@ -42,8 +42,8 @@ class Watching:
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[Shown]:
     monkeypatch.setattr(Shown, "made", [])
-    monkeypatch.setattr("rtmatte.cli.run.VirtualCameraSink", Shown)
-    monkeypatch.setattr("rtmatte.cli.run.Viewers", Watching)
+    monkeypatch.setattr("rtmatte.cli.stage.VirtualCameraSink", Shown)
+    monkeypatch.setattr("rtmatte.cli.stage.Viewers", Watching)
     return Shown.made
 
 
