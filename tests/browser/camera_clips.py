@@ -28,6 +28,8 @@ FRAMES = 80
 BLOCKS, BITS, STRIP = 16, 10, 24  # blocks in the strip, those that hold the number, its height
 ORANGE_AT, BLUE_AT = 0.27, 0.73  # of the width: where the two people stand
 SMALLER = 0.82
+JUMPER = (0.48, 0.8)  # where the person of the clip is orange
+WALL = (0.12, 0.12)  # where nobody ever is, below the strip of numbers
 
 
 def write_one_person(path: Path) -> None:

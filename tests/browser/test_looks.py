@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
+from tests.browser.camera_clips import JUMPER
 from tests.browser.conftest import Open
-from tests.browser.studio_page import StudioPage
+from tests.browser.studio_page import StudioPage, colour_at, is_orange
 
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -52,6 +53,7 @@ def test_the_page_in_every_state(
     studio.page.keyboard.press("Escape")
     studio.page.click("#empty-action")
     studio.await_state("Live")
+    studio.until(lambda: is_orange(colour_at(studio.video(), *JUMPER)), "the person")
     look("live")
     studio.page.click("[data-view=split]")
     look("split")

@@ -10,13 +10,9 @@ import numpy as np
 from playwright.sync_api import Browser
 
 from rtmatte.compose.checkerboard import DARK, LIGHT
-from tests.browser.camera_clips import number_of
+from tests.browser.camera_clips import JUMPER, WALL, number_of
 from tests.browser.conftest import Open
 from tests.browser.studio_page import StudioPage, colour_at, is_blue, is_green, is_orange, is_red
-
-JUMPER = (0.48, 0.8)  # where the person of the clip is orange
-WALL = (0.12, 0.12)  # where nobody ever is, below the strip of numbers
-
 
 DROP = """async () => {  // a blue picture, dropped on the page
   const canvas = document.createElement("canvas");
