@@ -97,6 +97,10 @@ class Camera(MediaStreamTrack):
         self._fps, self._count, self._start = fps, 0, time.monotonic()
         self.sent = 0
 
+    def show(self, picture: NDArray[np.uint8]) -> None:
+        """Sends another picture from now on."""
+        self._frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+
     async def recv(self) -> av.VideoFrame:
         if self.readyState != "live":
             raise MediaStreamError

@@ -19,10 +19,10 @@ from aiortc.jitterbuffer import JitterBuffer
 from rtmatte.clock import ManualClock, MonotonicClock
 from rtmatte.frame import Frame
 from rtmatte.serve.assembly import Assembler, is_key_frame
-from rtmatte.serve.encoder import Encoded, Picture, SharedEncoder, start_bit_rate, within
-from rtmatte.serve.incoming import IncomingVideo
+from rtmatte.serve.encoder import Encoded, Picture, SharedEncoder, open_codec, start_bit_rate, within
+from rtmatte.serve.incoming import OUTGROWN, IncomingVideo
 from rtmatte.serve.offer import VIDEO_CODECS, VideoCodec
-from rtmatte.serve.outgoing import KEY_EVERY, QUEUE, Fanout, PacketTrack
+from rtmatte.serve.outgoing import KEY_EVERY, QUEUE, Fanout, PacketTrack, _yuv
 from rtmatte.serve.reception import AudioReception, Unwrapped, VideoReception
 from rtmatte.sources import SourceState
 
@@ -98,6 +98,41 @@ def test_a_picture_of_another_size_opens_the_encoder_anew() -> None:
     encoder.close()
 
     assert [each.is_key for each in out] == [True, False, True]
+
+
+@pytest.mark.parametrize("height", [120, 122])
+def test_every_even_height_arrives_whole_and_in_its_colours(height: int) -> None:
+    colour = (200, 100, 50)
+    out: list[Encoded] = []
+    encoder = SharedEncoder("VP8", out.append, ManualClock())
+    pixels = np.empty((height, 160, 3), np.uint8)
+    pixels[:] = colour
+    encoder.offer(Picture(_yuv(Frame(0, pixels, 0.0)), 0))
+    wait_for(lambda: out)
+    encoder.close()
+
+    (back,) = av.CodecContext.create("libvpx", "r").decode(out[0].packet)
+
+    assert isinstance(back, av.VideoFrame)
+    assert (back.width, back.height) == (160, height)
+    assert np.abs(back.to_ndarray(format="rgb24").astype(int) - colour).max() <= 6
+
+
+def test_an_encoder_that_does_not_open_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+
+    def fail_once(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise av.error.ArgumentError(22, "no session left")
+        return open_codec(*arguments)
+
+    monkeypatch.setattr("rtmatte.serve.encoder.open_codec", fail_once)
+
+    encoder, out = encoded_by("VP8", 2)
+    encoder.close()
+
+    assert [each.is_key for each in out] == [True]
 
 
 def test_bit_rates_are_kept_to_what_is_promised() -> None:
@@ -197,8 +232,6 @@ def test_a_track_that_is_not_read_is_emptied_and_begins_again() -> None:
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 100, 50), (12, 200, 99)])
 def test_colours_survive_the_way_out_and_in(colour: tuple[int, int, int]) -> None:
-    from rtmatte.serve.outgoing import _yuv
-
     picture = av.VideoFrame.from_ndarray(_yuv(frame(0, colour)), format="yuv420p")
     source = IncomingVideo(ManualClock())
     source.deposit(picture, 1.5)
@@ -209,7 +242,7 @@ def test_colours_survive_the_way_out_and_in(colour: tuple[int, int, int]) -> Non
     assert back.captured_at == 1.5
 
 
-@pytest.mark.parametrize("size", [(161, 121), (160, 120), (2, 2), (33, 18)])
+@pytest.mark.parametrize("size", [(161, 121), (160, 120), (16, 16), (33, 18)])
 def test_odd_sizes_are_cut_to_even_ones(size: tuple[int, int]) -> None:
     source = IncomingVideo(ManualClock())
     picture = av.VideoFrame(*size, "yuv420p")
@@ -230,6 +263,27 @@ def test_the_newest_picture_wins_and_the_rest_is_counted() -> None:
 
     assert next(iter(source)).captured_at == 4.0
     assert source.dropped == 4
+
+
+@pytest.mark.parametrize(
+    ("size", "becomes"), [((320, 240), (320, 240)), ((120, 160), (120, 160)), ((80, 60), None), ((160, 120), None)]
+)
+def test_pictures_that_stay_larger_or_turned_end_the_iteration(
+    size: tuple[int, int], becomes: tuple[int, int] | None
+) -> None:
+    source = IncomingVideo(ManualClock())
+    source.deposit(av.VideoFrame(*SIZE, "yuv420p"), 0.0)
+    frames = iter(source)
+    next(frames)
+
+    for number in range(OUTGROWN):
+        source.deposit(av.VideoFrame(*size, "yuv420p"), float(number))
+        assert next(frames).size == size
+    if becomes is None:
+        source.close()
+
+    assert next(frames, None) is None
+    assert source.size == (becomes or SIZE)
 
 
 def test_without_pictures_blank_ones_come_and_the_end_ends_it() -> None:

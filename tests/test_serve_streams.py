@@ -122,6 +122,22 @@ def test_a_publisher_that_comes_back_finds_its_settings_and_its_viewers() -> Non
     run(scenario())
 
 
+def test_a_browser_that_began_small_is_sent_on_in_its_full_size() -> None:
+    async def scenario() -> None:
+        async with serving() as room:
+            client, camera = Client(), Camera(disc(WHITE, size=(120, 90)))
+            await client.publish(room, camera)
+            await until(lambda: client.last is not None and client.last.shape == (90, 120, 3))
+
+            camera.show(disc(WHITE))
+
+            await until(lambda: client.last is not None and client.last.shape == (120, 160, 3))
+            await until(lambda: shows(client, middle=WHITE, around=GREEN))
+            await client.close()
+
+    run(scenario())
+
+
 def test_a_second_publisher_is_refused_when_there_is_room_for_one() -> None:
     async def scenario() -> None:
         async with serving(with_limits(publishers=1)) as room:

@@ -200,12 +200,14 @@ class Broadcast:
         return 0.0 if latency is None else latency.p50 / 1e3
 
     def _run(self) -> None:
-        """The line's thread: waits for the first picture, opens a line for its size, and runs it to the end."""
+        """The line's thread: waits for the first picture, opens a line for its size, and runs it to the end; then
+        another one, which looks for the person afresh, for pictures that have outgrown that size."""
         try:
             size = self._incoming.size
-            if not self._stop.is_set():
+            while not self._stop.is_set():
                 self._line = self._open_line(size, self.control)
                 self._line.run(self._incoming, self.fanout, stop=self._stop)
+                size = self._incoming.size
         except RtmatteError as error:
             log.warning("a stream ended: %s", error)
         except Exception:

@@ -131,13 +131,15 @@ class SharedEncoder:
         self._context = None
 
     def _encode(self, picture: Picture) -> list[av.Packet[av.VideoStream]]:
-        frame = av.VideoFrame.from_numpy_buffer(picture.planes, format="yuv420p")
+        # Without a copy PyAV 18 takes heights that are multiples of 4 only, and cuts others without a word.
+        copies = bool(picture.planes.shape[0] % 6)
+        wrap = av.VideoFrame.from_ndarray if copies else av.VideoFrame.from_numpy_buffer
+        frame = wrap(picture.planes, format="yuv420p")
         frame.pts, frame.time_base = picture.time, Fraction(1, RATE)
         key, self._key = self._key, False
-        context = self._fitting(frame)
         frame.pict_type = PictureType.I if key else PictureType.NONE
         try:
-            return context.encode(frame)
+            return self._fitting(frame).encode(frame)
         except av.FFmpegError:  # an encoder that fails once may do so for ever: open it anew
             self._context, self._key = None, True
             return []

@@ -13,19 +13,27 @@ from numpy.typing import NDArray
 
 from rtmatte.clock import Clock
 from rtmatte.frame import Frame
+from rtmatte.imaging import Size
 from rtmatte.mailbox import Mailbox
 from rtmatte.ring import Ring
 from rtmatte.sources import SourceState
 
+SMALLEST = 16  # pixels of a side; encoders take no less
 BT709 = 1  # FFmpeg's number of that matrix; everything else is taken as BT.601, as browsers send it
 FULL_RANGE = 2
 
+OUTGROWN = 60  # pictures that no longer fit the size before the iteration ends, for another one to begin
+SAME_SHAPE = 0.02  # what rounding to even sides may change of a shape
 PATIENCE = 1.0  # seconds without a picture before the slate is shown
 BLANK_EVERY = 0.2  # seconds between two blank pictures
 
 
 class IncomingVideo:
-    """Frames in RGB, the newest one each time, until it is closed. It goes on when another connection deposits."""
+    """Frames in RGB, the newest one each time, until it is closed; another connection may go on with them.
+
+    An iteration ends, too, when the pictures have become larger, or of another shape, to stay: browsers begin small,
+    and phones are turned. `size` is the new one then, and iterating again goes on.
+    """
 
     name = "publisher"
     fps = 30.0
@@ -44,7 +52,7 @@ class IncomingVideo:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) of the first frame, for which it waits; (0, 0) when it was closed before one came."""
+        """(width, height) of the frames, for the first of which it waits; (0, 0) when it was closed before one came."""
         self._first.wait()
         return self._size
 
@@ -54,8 +62,8 @@ class IncomingVideo:
         return self._box.dropped
 
     def deposit(self, picture: av.VideoFrame, arrived: float) -> None:
-        """Leaves a decoded picture that arrived at that time; called by any thread, never waits."""
-        if picture.width < 2 or picture.height < 2:
+        """Leaves a decoded picture that arrived then; never waits; any thread may call it. Tiny ones are ignored."""
+        if min(picture.width, picture.height) < SMALLEST:
             return
         self.received += 1
         if not self._first.is_set():
@@ -75,7 +83,8 @@ class IncomingVideo:
     def __iter__(self) -> Iterator[Frame]:
         """Yields the newest picture each time, and blank ones while none come, so that the slate is shown."""
         blank = np.zeros((self._size[1], self._size[0], 3), np.uint8)
-        while True:
+        outgrown, size = 0, self._size
+        while outgrown < OUTGROWN:
             arrival = self._box.take(PATIENCE if self._state is SourceState.LIVE else BLANK_EVERY)
             if arrival is None and self._box.finished:
                 return
@@ -84,8 +93,12 @@ class IncomingVideo:
                 yield Frame(self._seq, blank, self._clock.now(), blank=True)
             else:
                 picture, arrived = arrival
-                yield Frame(self._seq, self._rgb(picture), arrived)
+                frame = Frame(self._seq, self._rgb(picture), arrived)
+                size = frame.size
+                outgrown = outgrown + 1 if _outgrows(size, self._size) else 0
+                yield frame
             self._seq += 1
+        self._size = size
 
     def close(self) -> None:
         self._box.close()
@@ -118,3 +131,9 @@ class IncomingVideo:
             flat[begin : begin + rows * columns].reshape(rows, columns)[:] = lines[:rows, :columns]
             begin += rows * columns
         return self._planes
+
+
+def _outgrows(size: Size, room: Size) -> bool:
+    """Whether pictures of `size` deserve another room: larger, or of a shape that would leave bars."""
+    stretched = size[0] * room[1] / (size[1] * room[0])
+    return size[0] * size[1] > room[0] * room[1] or abs(stretched - 1) > SAME_SHAPE
