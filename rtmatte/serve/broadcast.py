@@ -23,9 +23,10 @@ from rtmatte.live import LiveStatus, View
 from rtmatte.pipeline import Counts
 from rtmatte.serve.incoming import IncomingVideo
 from rtmatte.serve.offer import Offer, VideoCodec
-from rtmatte.serve.outgoing import AudioRelay, Fanout, Viewer
+from rtmatte.serve.outgoing import Fanout, Viewer
 from rtmatte.serve.peer import Peer
 from rtmatte.serve.reception import AudioReception, VideoReception
+from rtmatte.serve.sound import AudioRelay
 from rtmatte.settings import SettingsFolder
 
 log = logging.getLogger("rtmatte.serve")
