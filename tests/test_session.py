@@ -17,7 +17,7 @@ from rtmatte.clock import ManualClock
 from rtmatte.contract import ALPHA, FRAME, Contract, Gates, TensorSpec
 from rtmatte.errors import ContractError, EngineError, InputError
 from rtmatte.frame import Alpha, Frame, Mask, Matte, Phase
-from rtmatte.imaging import resize
+from rtmatte.imaging import Shrink
 from rtmatte.session import RECENT, Session, SessionOptions
 from rtmatte.step import State
 from rtmatte.targets.mask import MaskTarget
@@ -356,7 +356,8 @@ def test_a_picture_of_another_shape_is_seeded_from_the_last_alpha_stretched_like
     matte = session.process(frame(3, (48, 36)))
 
     assert calls(engine)[-3:] == ["seed", "settle", "settle"]
-    stretched = resize(disc(2).astype(np.float32), (48, 36))
+    stretched = np.empty((36, 48), np.float32)
+    Shrink().into(disc(2).astype(np.float32), stretched)  # the disc of the wider picture, as a mask of this one is made
     np.testing.assert_allclose(engine.masks[1][:, 8:56], stretched, atol=0.01)
     assert engine.masks[1][:, :8].max() == engine.masks[1][:, 56:].max() == 0.0
     assert matte.phase is Phase.TRACKING
