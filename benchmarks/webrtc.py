@@ -63,7 +63,7 @@ class Outcome:
 
     sent: int
     seen: int
-    latency_ms: Percentiles
+    latency_ms: Percentiles | None  # None when no frame came back in time
     growth_ms: float
     encode_cpu_ms: float  # of a frame encoded
     server_cpu_ms: float  # of a frame seen, everything in the server's process
@@ -277,7 +277,7 @@ def together(rounds: list[Round]) -> Outcome:
     return Outcome(
         sent=sum(each.sent for each in rounds),
         seen=len(times),
-        latency_ms=Percentiles.of(times),
+        latency_ms=Percentiles.of(times) if len(times) else None,
         growth_ms=max(growth, default=0.0) * 1e3,
         encode_cpu_ms=sum(each.encode_cpu for each in rounds) / encodes * 1e3,
         server_cpu_ms=sum(each.server_cpu for each in rounds) / max(1, len(times)) * 1e3,
@@ -296,8 +296,8 @@ def table(outcomes: dict[str, Outcome]) -> Table:
     shown.add_column("")
     rows: dict[str, Callable[[Outcome], str]] = {
         "frames seen": lambda each: f"{each.seen} of {each.sent}",
-        "latency p50 ms": lambda each: f"{each.latency_ms.p50:.0f}",
-        "latency p95 ms": lambda each: f"{each.latency_ms.p95:.0f}",
+        "latency p50 ms": lambda each: f"{each.latency_ms.p50:.0f}" if each.latency_ms else "none came",
+        "latency p95 ms": lambda each: f"{each.latency_ms.p95:.0f}" if each.latency_ms else "none came",
         "growth of the age ms": lambda each: f"{each.growth_ms:.0f}",
         "encoding, processor ms a frame": lambda each: f"{each.encode_cpu_ms:.1f}",
         "server, processor ms a frame seen": lambda each: f"{each.server_cpu_ms:.1f}",
