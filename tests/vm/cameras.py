@@ -24,6 +24,7 @@ SCENE, CAPTURE = (
     (128, 72),
     (320, 180),
 )  # of the made scene, small to be drawn fast here, and of vivid, which has no less
+RATE = 4  # frames a second: too few to be taken for an overload where the emulator is slow, which would hide everybody
 MODEL = Path("/exchange/passthrough.onnx")
 PATIENCE = 400.0  # seconds; importing the package takes one on a laptop, and a minute or two in a busy emulator
 
@@ -36,7 +37,7 @@ class Run:
     """`rtmatte run` as a process of its own."""
 
     def __init__(self, camera: str, size: Size, *options: str) -> None:
-        arguments = ["--camera", camera, "--size", f"{size[0]}x{size[1]}", "--background", "green"]
+        arguments = ["--camera", camera, "--size", f"{size[0]}x{size[1]}", "--background", "green", "--fps", str(RATE)]
         arguments += ["--model", str(MODEL), "--trust", *options]
         self._log = open("/tmp/rtmatte.log", "w+")  # noqa: SIM115  (closed with the process)
         self._process = subprocess.Popen(

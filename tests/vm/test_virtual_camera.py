@@ -10,6 +10,7 @@ import pytest
 from rtmatte.errors import SinkError
 from rtmatte.sinks.virtualcam import VirtualCameraSink
 from tests.vm.cameras import (
+    RATE,
     SCENE,
     Layout,
     Run,
@@ -24,7 +25,6 @@ from tests.vm.cameras import (
 pytestmark = pytest.mark.vm
 
 FRAMES = 20
-RATE = 5
 
 
 class Writer:
@@ -35,7 +35,7 @@ class Writer:
     def start(self, layout: Layout = "i420") -> None:
         """Kills the one before, if it lives, and waits until readers see this one."""
         self.stop()
-        self.run = Run("synthetic", SCENE, "--fps", str(RATE), "--pixel-format", layout)
+        self.run = Run("synthetic", SCENE, "--pixel-format", layout)
         self.run.wait_until_shown(layout)
 
     def stop(self) -> None:
