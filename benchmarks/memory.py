@@ -25,11 +25,11 @@ STEPS = 2  # after a seed and a settling pass; the first may allocate otherwise 
 
 def peak_bytes() -> int:
     """Returns the most memory this process has had so far; EnvironmentFault where the system does not say."""
-    if sys.platform == "win32":
-        raise EnvironmentFault("this system does not say what a process took at most; run it on Linux or macOS")
-    from resource import RUSAGE_SELF, getrusage
+    if sys.platform != "win32":
+        from resource import RUSAGE_SELF, getrusage
 
-    return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    raise EnvironmentFault("this system does not say what a process took at most; run it on Linux or macOS")
 
 
 def main(

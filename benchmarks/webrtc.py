@@ -13,15 +13,15 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Event
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import av
 import numpy as np
@@ -55,6 +55,13 @@ BLOCK = 32  # pixels of a side of a bit
 BURN_IN = 3.0  # seconds until the connection and the buffers have settled
 
 PLAIN, OURS = "plain aiortc", "rtmatte"
+
+
+class Pipe(Protocol):
+    """One end of a pipe between two processes."""
+
+    def send(self, thing: Any, /) -> None: ...
+    def recv(self) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +135,7 @@ def number_of(picture: av.VideoFrame) -> int:
     return int(sum(1 << bit for bit, value in enumerate(middles) if value > 128))
 
 
-async def measured(pipe: Connection, clip: list[bytes], seconds: float) -> Round:
+async def measured(pipe: Pipe, clip: list[bytes], seconds: float) -> Round:
     """Returns what came back of the clip, sent at its pace."""
     keep_loopback()
     clock = MonotonicClock()
@@ -173,11 +180,11 @@ async def measured(pipe: Connection, clip: list[bytes], seconds: float) -> Round
 
 
 @contextmanager
-def served(name: str, burners: int) -> Iterator[Connection]:
+def served(name: str, burners: int) -> Iterator[Pipe]:
     """A server in a process of its own, and the pipe to it."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    core = max(os.sched_getaffinity(0)) if burners else None
+    core = (os.cpu_count() or 1) - 1 if burners else None
     processes = [context.Process(target=serve, args=(name, theirs, core), daemon=True)]
     processes += [context.Process(target=burn, args=(core,), daemon=True) for _ in range(burners)]
     for process in processes:
@@ -190,22 +197,28 @@ def served(name: str, burners: int) -> Iterator[Connection]:
             process.join()
 
 
+def stay_on(core: int) -> None:
+    """Binds this process to a core, where the system allows it: an overload is then the same on any machine."""
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, {core})
+
+
 def burn(core: int) -> None:
     """Takes what it can get of a core."""
-    os.sched_setaffinity(0, {core})
+    stay_on(core)
     while True:
         sum(range(10_000))
 
 
-def serve(name: str, pipe: Connection, core: int | None) -> None:
+def serve(name: str, pipe: Pipe, core: int | None) -> None:
     """The server's process."""
     if core is not None:
-        os.sched_setaffinity(0, {core})
+        stay_on(core)
     keep_loopback()
     asyncio.run(_echo(pipe) if name == PLAIN else _pass_through(pipe))
 
 
-async def _echo(pipe: Connection) -> None:
+async def _echo(pipe: Pipe) -> None:
     spent = [0, 0.0]
     plain = vpx.Vp8Encoder.encode
 
@@ -248,7 +261,7 @@ class Roomy:
     publishers, backend = 1, "none"
 
 
-async def _pass_through(pipe: Connection) -> None:
+async def _pass_through(pipe: Pipe) -> None:
     def open_line(size: Size, control: Control) -> Straight:
         return Straight()
 
@@ -260,7 +273,7 @@ async def _pass_through(pipe: Connection) -> None:
     await _account(pipe, lambda: (totals.totals.calls, totals.totals.cpu))
 
 
-async def _account(pipe: Connection, spent: Callable[[], tuple[int, float]]) -> None:
+async def _account(pipe: Pipe, spent: Callable[[], tuple[int, float]]) -> None:
     """Tells frames encoded, the processor time of that, and of the whole process, between "begin" and "end"."""
     await asyncio.to_thread(pipe.recv)
     (calls, cpu), process = spent(), time.process_time()

@@ -237,7 +237,11 @@ def test_row_27_any_mask_is_taken_or_refused_and_an_empty_one_is_nobody(width: i
     stage = Rehearsal(Seated(disc_scene(), frames=1_000_000), first=False)
     mask = Mask(np.full((height, width), value, np.float32))
 
-    stage.run(stage.play(8, lambda seq: seq == 0 and stage.control.give_mask(mask)))
+    def choose(seq: int) -> None:
+        if seq == 0:
+            stage.control.give_mask(mask)
+
+    stage.run(stage.play(8, choose))
 
     assert len(stage.people) == 8
     if not value:

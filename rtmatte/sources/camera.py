@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import select
+import selectors
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -210,17 +210,15 @@ def _ready(descriptor: int | None) -> bool:
     """
     if descriptor is None:
         return True
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(LOOK * 1000))
+    with selectors.DefaultSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        return bool(selector.select(LOOK))
 
 
 def seems_free(device: int | str) -> bool:
     """Whether it is worth a try to open the camera now; elsewhere than on Linux nobody can tell, and it is not."""
-    if sys.platform != "linux":
-        return False
     node = _node(device)
-    return os.access(node, os.R_OK | os.W_OK) and holder_of(node) is None
+    return sys.platform == "linux" and os.access(node, os.R_OK | os.W_OK) and holder_of(node) is None
 
 
 def holder_of(node: Path) -> str | None:
