@@ -17,7 +17,7 @@ from rtmatte.errors import ExitCode, ModelError, RtmatteError
 from rtmatte.modelfile import sha256_of
 from rtmatte.models import BundledModel
 
-SIZES = ((512, 288), (512, 384), (288, 512))  # 16:9, the default; 4:3; portrait
+SIZES = ((512, 288), (512, 384), (288, 512), (384, 216))  # 16:9, the default; 4:3; portrait; 16:9 for slow machines
 LARGEST = 10_000_000  # bytes of all models in the wheel
 
 

@@ -57,6 +57,21 @@ def test_the_graph_that_wastes_least_of_its_picture_is_found(frame: tuple[int, i
     assert models.find("lite", frame) == folder / f"{shape}.onnx"
 
 
+@pytest.mark.parametrize(
+    ("frame", "file"),
+    [((1280, 720), "small.onnx"), ((640, 480), "wide.onnx"), ((720, 1280), None)],
+)
+def test_a_cheaper_graph_is_one_that_still_shows_enough(frame: tuple[int, int], file: str | None, folder: Path) -> None:
+    listed = json.loads((folder / models.MANIFEST).read_text())
+    listed["models"].append(entry("lite", "small.onnx", (384, 216)))
+    (folder / models.MANIFEST).write_text(json.dumps(listed))
+    (folder / "small.onnx").touch()
+
+    assert models.find_smaller("lite", frame) == (None if file is None else folder / file)
+    assert models.find("lite", (1280, 720)) == folder / "wide.onnx"
+    assert models.find_smaller("no such model", frame) is None
+
+
 def test_without_a_size_the_first_graph_is_found(folder: Path) -> None:
     assert models.find("lite") == folder / "wide.onnx"
     assert models.find("other") == folder / "other.onnx"

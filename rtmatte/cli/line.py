@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from rtmatte import models
 from rtmatte.cli.console import warn
 from rtmatte.clock import Clock
 from rtmatte.compose.backgrounds import VideoSource
@@ -67,6 +68,12 @@ class ModelChoice:
     def open(self, size: Size) -> Engine:
         """Returns the engine for frames of `size`; what the user should know about it is said."""
         return open_engine(self.name, backend=self.device.value, size=size, trust=self.trust, note=warn)
+
+    def open_smaller(self, size: Size) -> Engine | None:
+        """Returns an engine of a bundled model for fewer pixels, for when the machine cannot keep up; None: none."""
+        if Path(self.name).exists() or (path := models.find_smaller(self.name, size)) is None:
+            return None
+        return open_engine(path, backend=self.device.value, note=warn)
 
 
 def open_person(engine: Engine, size: Size, stack: ExitStack) -> PersonTarget | None:

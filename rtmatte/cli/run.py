@@ -135,7 +135,11 @@ def run(
         stack.callback(lambda: kept.keep(hand.settings))
         reopen = partial(_open_camera, camera, clock, size=parse_size(size), fps=fps)
         stage = Stage(outputs, hand, clock, stack, reopen)
-        engine = stack.enter_context(closing(ModelChoice(model, device, trust).open(stage.source.size)))
+        chosen = ModelChoice(model, device, trust)
+        engine = stack.enter_context(closing(chosen.open(stage.source.size)))
+        smaller = chosen.open_smaller(stage.source.size)
+        if smaller is not None:
+            stack.callback(smaller.close)
         finder, picker = open_targets(engine, stage.source.size, stack, plate=plate, sam2=sam2)
         first = None if mask is None else check_mask(load_mask(mask))
         line = LiveLine(
@@ -146,6 +150,7 @@ def run(
             finder=finder,
             first_mask=first,
             picker=picker,
+            smaller=smaller,
             video_source=video_source(clock),
         )
         stage.play(line)
