@@ -35,6 +35,7 @@ from rich.table import Table
 from benchmarks import report
 from rtmatte.clock import MonotonicClock
 from rtmatte.control import Control
+from rtmatte.frame import Mask
 from rtmatte.imaging import Size
 from rtmatte.latency import Percentiles
 from rtmatte.pipeline import Counts
@@ -256,13 +257,16 @@ class Straight:
     def picture(self, view: Any = "composite") -> None:
         """There is none."""
 
+    def followed(self, size: Size) -> None:
+        """There is nobody."""
+
 
 class Roomy:
     publishers, backend = 1, "none"
 
 
 async def _pass_through(pipe: Pipe) -> None:
-    def open_line(size: Size, control: Control) -> Straight:
+    def open_line(size: Size, control: Control, first: Mask | None) -> Straight:
         return Straight()
 
     options = ServeOptions(limits=Limits(publishers=1), loopback_peers=True)

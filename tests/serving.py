@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 from rtmatte.backends.fake import FakeEngine
 from rtmatte.clock import MonotonicClock
 from rtmatte.control import Control
+from rtmatte.frame import Mask
 from rtmatte.imaging import Size
 from rtmatte.live import LiveLine
 from rtmatte.serve.access import Access
 from rtmatte.serve.app import make_app
+from rtmatte.serve.broadcast import OpenLine
 from rtmatte.serve.loopback import keep_loopback
 from rtmatte.serve.network import Networks
 from rtmatte.serve.options import Limits, ServeOptions
@@ -49,12 +51,12 @@ class Room:
     options: ServeOptions
 
 
-def line_opener(networks: Networks) -> Callable[[Size, Control], LiveLine]:
+def line_opener(networks: Networks) -> OpenLine:
     clock = MonotonicClock()
 
-    def open_line(size: Size, control: Control) -> LiveLine:
+    def open_line(size: Size, control: Control, first: Mask | None) -> LiveLine:
         engine = networks.engine(size)
-        return LiveLine(engine, control, clock, size=size, finder=PersonTarget(engine))
+        return LiveLine(engine, control, clock, size=size, finder=PersonTarget(engine), first_mask=first)
 
     return open_line
 

@@ -138,6 +138,19 @@ def test_another_shape_of_the_camera_keeps_the_size_of_the_output() -> None:
     assert stage.line.status.phase is Phase.LOST  # until somebody says who it is now
 
 
+def test_after_a_run_a_line_knows_who_was_followed_for_pictures_of_any_size() -> None:
+    stage = Stage()
+    nobody = stage.line.followed(SIZE)
+
+    stage.run(stage.frames(10))
+
+    mask, truth = stage.line.followed((SIZE[0] * 2, SIZE[1] * 2)), stage.scene.alpha_of(9)
+    assert nobody is None
+    assert mask is not None
+    assert mask.size == (256, 144)
+    assert np.abs(mask.values[::2, ::2] - truth).mean() < 0.03
+
+
 def test_a_view_is_copied_while_somebody_asks_for_it() -> None:
     stage = Stage()
     asked = []

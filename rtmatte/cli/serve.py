@@ -24,6 +24,7 @@ from rtmatte.contract import SEED
 from rtmatte.control import Control
 from rtmatte.engine import locate
 from rtmatte.errors import EnvironmentFault, ExitCode
+from rtmatte.frame import Mask
 from rtmatte.imaging import Size, parse_size
 from rtmatte.live import LiveLine
 from rtmatte.live.drawing import live_background
@@ -104,12 +105,19 @@ def serve(
         networks.measure(parse_size(size))
         finders = networks if model == DEFAULT_MODEL else open_networks(ModelChoice(DEFAULT_MODEL))
 
-        def open_line(size: Size, control: Control) -> LiveLine:
+        def open_line(size: Size, control: Control, first: Mask | None) -> LiveLine:
             engine = networks.engine(size)
             person = PersonTarget(finders.engine(size)) if engine.contract.takes(SEED) else None
             picker = None if person is None else ClickPicker(person)
             return LiveLine(
-                engine, control, clock, size=size, finder=person, picker=picker, video_source=video_source(clock)
+                engine,
+                control,
+                clock,
+                size=size,
+                finder=person,
+                first_mask=first,
+                picker=picker,
+                video_source=video_source(clock),
             )
 
         def ready(address: str) -> None:

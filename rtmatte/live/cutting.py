@@ -11,7 +11,7 @@ from rtmatte.clock import Clock
 from rtmatte.control import Control, FindPerson, GivenMask, Reseed
 from rtmatte.errors import EngineError
 from rtmatte.frame import Alpha, Frame, Mask, Matte, Phase
-from rtmatte.imaging import resize
+from rtmatte.imaging import Size, resize
 from rtmatte.ladder import Rung
 from rtmatte.session import Session, SessionOptions
 from rtmatte.step import Engine
@@ -89,6 +89,10 @@ class LiveCutter:
         """What the networks got wrong."""
         return sum(session.status.faults for session in self._sessions)
 
+    def followed(self, size: Size) -> Mask | None:
+        """Returns who is followed, as a mask for frames of `size`; None when nobody is. For between two runs."""
+        return None if self._trusted is None else Mask(resize(self._trusted, size))
+
     def interrupt(self) -> None:
         """Says that a frame to come did not come after the one before it, so whoever it shows is to be found anew."""
         self._interrupted.set()
@@ -118,7 +122,7 @@ class LiveCutter:
             self._follow(None)
         session = self._sessions[-1 if rung.gives_up(Rung.SMALLER) else 0]
         if session is not self.session:
-            session.reseed(None if self._trusted is None else self._last(frame))
+            session.reseed(self.followed(frame.size))
             self.session = session
         every = self._engines[0].contract.write_every
         session.remember_every(every * SPARSER if rung.gives_up(Rung.SPARSE) else None)
@@ -188,11 +192,7 @@ class LiveCutter:
             fresh = None if self._watch is None else self._watch.fresh(frame, self._trusted)
         except EngineError:  # as above
             fresh = None
-        self.session.reseed(fresh or self._last(frame))
-
-    def _last(self, frame: Frame) -> Mask:
-        assert self._trusted is not None
-        return Mask(resize(self._trusted, frame.size))
+        self.session.reseed(fresh or self.followed(frame.size))
 
     def warn(self, sentence: str) -> None:
         """Notes a sentence for the user, once."""

@@ -101,6 +101,10 @@ class LiveLine:
         )
         return self._counts
 
+    def followed(self, size: Size) -> Mask | None:
+        """Returns who is followed, as a first mask for another line of `size`, after a run; None when nobody is."""
+        return self._cutter.followed(size)
+
     @property
     def recording(self) -> bool:
         """Whether the control asks for a recording; whoever owns the sinks obeys."""

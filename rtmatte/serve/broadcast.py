@@ -17,7 +17,7 @@ from rtmatte.api import Api
 from rtmatte.clock import Clock
 from rtmatte.control import Control
 from rtmatte.errors import RtmatteError
-from rtmatte.frame import Pixels
+from rtmatte.frame import Mask, Pixels
 from rtmatte.imaging import Size
 from rtmatte.live import LiveStatus, View
 from rtmatte.pipeline import Counts
@@ -40,10 +40,12 @@ class Line(Protocol):
 
     def picture(self, view: View = "composite") -> Pixels | None: ...
 
+    def followed(self, size: Size) -> Mask | None: ...
+
     def run(self, source: IncomingVideo, sink: Fanout, *, stop: Event | None = None) -> Counts: ...
 
 
-OpenLine = Callable[[Size, Control], Line]  # for pictures of a size; it may take a second
+OpenLine = Callable[[Size, Control, Mask | None], Line]  # for pictures of a size, and whom the first shows
 
 
 class State(StrEnum):
@@ -202,13 +204,16 @@ class Broadcast:
 
     def _run(self) -> None:
         """The line's thread: waits for the first picture, opens a line for its size, and runs it to the end; then
-        another one, which looks for the person afresh, for pictures that have outgrown that size."""
+        another one for pictures that have outgrown that size. It goes on with whoever was followed, but in pictures of
+        another shape looks for somebody afresh: nobody stands where they stood."""
         try:
-            size = self._incoming.size
+            size, followed = self._incoming.size, None
             while not self._stop.is_set():
-                self._line = self._open_line(size, self.control)
-                self._line.run(self._incoming, self.fanout, stop=self._stop)
-                size = self._incoming.size
+                self._line = line = self._open_line(size, self.control, followed)
+                line.run(self._incoming, self.fanout, stop=self._stop)
+                before, size = size, self._incoming.size
+                alike = abs(size[0] * before[1] - size[1] * before[0]) < 0.02 * size[0] * before[1]
+                followed = line.followed(size) if alike else None
         except RtmatteError as error:
             log.warning("a stream ended: %s", error)
         except Exception:
