@@ -102,12 +102,12 @@ FURTHER = (
     replace(
         _FULL_SIZE,
         name="further",
-        steps=4200,
+        steps=4000,
         sizes=((0.08, SMALL), (0.15, MIDDLE), (0.22, LARGE), (0.55, (*FULL, FULL[1]))),
         rate=(7e-4, 3e-5),
         data=replace(_FULL_SIZE.data, twins=0.12, cutout=0.3),
     ),
-    replace(_FULL_SIZE, name="polish", steps=500, rate=(1.2e-4, 1e-5), averaging=0.99, average_anew=True),
+    replace(_FULL_SIZE, name="polish", steps=400, rate=(1.2e-4, 1e-5), averaging=0.99, average_anew=True),
 )
 
 TINY = (
