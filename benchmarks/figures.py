@@ -151,6 +151,20 @@ def _compositing(found: Report) -> Rows:
     return rows
 
 
+def _end_to_end(found: Report) -> Rows:
+    rows: Rows = [(f"{found['video']}, {found['size']}: {found['fps']} frames/s", "p50 ms", "p95 ms", "p99 ms")]
+    for stage, times in found["stages_ms"].items():
+        rows.append((stage, *(f"{times[name]:.1f}" for name in ("p50", "p95", "p99"))))
+    return rows
+
+
+def _loop(found: Report) -> Rows:
+    rows: Rows = [(f"age at the sink, {found['size']}", "p50 ms", "p95 ms", "p99 ms", "sent/s")]
+    for name, run in found["runs"].items():
+        rows.append((name, *(f"{run['age_ms'][part]:.0f}" for part in ("p50", "p95", "p99")), str(run["fps_sent"])))
+    return rows
+
+
 TABLES: Mapping[str, Callable[[Report], Rows]] = {
     "benchmarks.quality": _quality,
     "benchmarks.latency": _latency,
@@ -160,6 +174,8 @@ TABLES: Mapping[str, Callable[[Report], Rows]] = {
     "benchmarks.person": _person,
     "benchmarks.ablation": _ablation,
     "benchmarks.compositing": _compositing,
+    "benchmarks.end_to_end": _end_to_end,
+    "benchmarks.loop": _loop,
 }
 
 

@@ -63,6 +63,21 @@ def test_published_figures_are_told_apart(tmp_path: Path) -> None:
         ("benchmarks.recovery", {"recovered_share": {"dark": 0.925}}, "| dark | 92% |"),
         ("benchmarks.ablation", {"mad": {"U = 0": {"plain": 5.0, "5th after away": 9.25}}}, "| U = 0 | 5.0 | 9.2 |"),
         (
+            "benchmarks.end_to_end",
+            {
+                "video": "a.mp4",
+                "size": "64x36",
+                "fps": 31.5,
+                "stages_ms": {"network": {"p50": 9, "p95": 10, "p99": 11}},
+            },
+            "| network | 9.0 | 10.0 | 11.0 |",
+        ),
+        (
+            "benchmarks.loop",
+            {"size": "64x36", "runs": {"paced": {"age_ms": {"p50": 20, "p95": 30, "p99": 40}, "fps_sent": 30.0}}},
+            "| paced | 20 | 30 | 40 | 30.0 |",
+        ),
+        (
             "benchmarks.identity",
             {
                 "clips": 4,
