@@ -2,7 +2,7 @@
 
     python -m benchmarks.end_to_end VIDEO --background blur --json end_to_end.json
 
-Every frame is drawn in turn and forgotten, so the figure is what one thread of the line can carry.
+Every frame is drawn and forgotten, in order, as `rtmatte file` does it: the network one frame ahead of the drawing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rtmatte.compose.backgrounds import parse_background
 from rtmatte.compose.host import ComposeOptions, open_compositor
 from rtmatte.engine import open_engine
 from rtmatte.latency import Meter
-from rtmatte.pipeline import run_inline
+from rtmatte.pipeline import run_ahead
 from rtmatte.session import Session
 from rtmatte.sinks.memory import MemorySink
 from rtmatte.sources.file import FileSource
@@ -44,7 +44,7 @@ def measure(video: Path, *, model: str, background: str, threads: int | None) ->
         compositor = open_compositor(parse_background(background), ComposeOptions(), clock)
         session = Session(engine, PersonTarget(engine), clock)
         began = time.perf_counter()
-        counts = run_inline(source, session, compositor, sink, meter=meter)
+        counts = run_ahead(source, session, compositor, sink, meter=meter)
         seconds = time.perf_counter() - began
         return {
             "video": video.name,

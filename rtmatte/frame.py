@@ -91,8 +91,7 @@ class Matte:
 
     `alpha` is (h, w) float32 in 0..1 and covers the whole frame at the working resolution; it is a lease of the
     engine's memory. It is None when there is no trustworthy matte, and then nothing of the frame may be shown.
-    `alphas` are those of the targets, in their order, as far as they are to be trusted; `alpha` is their union. They
-    are left out where only the union is passed on, as in a live run.
+    `alphas` are those of the targets, in their order, as far as they are to be trusted; `alpha` is their union.
     """
 
     frame: Frame

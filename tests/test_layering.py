@@ -70,7 +70,8 @@ SEES: dict[str, frozenset[str]] = {
     "sinks": BASE,
     # flow
     "mailbox": BASE,
-    "pipeline": BASE | {"mailbox", "compose"},
+    "parcel": BASE,
+    "pipeline": BASE | {"mailbox", "parcel", "compose"},
     "ladder": frozenset(),
     "outputs": BASE,
     "live": BASE | {"compose", "control", "ladder", "pipeline", "session", "settings", "sources", "step", "targets"},

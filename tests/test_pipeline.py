@@ -27,6 +27,7 @@ from rtmatte.pipeline import (
     OUTPUT_BUSY,
     STOPPED,
     Counts,
+    run_ahead,
     run_inline,
     run_live,
 )
@@ -157,6 +158,50 @@ def test_a_truncated_source_is_told_after_its_last_frame_is_sent() -> None:
         run_inline(frames(5, error=SourceTruncated("cut off")), session_of(Engine()), wall, wall)
 
     assert wall.sent == list(range(5))
+
+
+# One frame ahead.
+
+
+def test_the_network_has_the_next_frame_while_one_is_drawn_and_each_keeps_its_own_alpha() -> None:
+    told, read, ahead = list[Counts](), list[int](), threading.Semaphore(0)
+
+    def step(number: int) -> None:
+        if read:  # of a frame after the first
+            ahead.release()
+
+    def draw(seq: int) -> None:
+        if seq < COUNT - 1:
+            assert ahead.acquire(timeout=LONG)  # would never be if the network waited for the drawing
+
+    wall = Wall(before=draw)
+    counts = run_ahead(frames(after=read.append), session_of(Engine(step)), wall, wall, progress=told.append)
+
+    assert counts == Counts(COUNT, COUNT, {})
+    assert (wall.sent, wall.wrong) == (list(range(COUNT)), [])
+    assert [c.sent for c in told] == list(range(1, COUNT + 1))
+
+
+def test_ahead_a_truncated_source_is_told_after_its_last_frame_is_sent() -> None:
+    wall = Wall()
+
+    with pytest.raises(SourceTruncated, match="cut"):
+        run_ahead(frames(5, error=SourceTruncated("cut off")), session_of(Engine()), wall, wall)
+
+    assert wall.sent == list(range(5))
+
+
+def test_ahead_an_error_of_the_sink_ends_the_run_and_nothing_is_sent_after_it() -> None:
+    def full(seq: int) -> None:
+        if seq == 3:
+            raise SinkError("no space left")
+
+    wall = Wall(before=full)
+
+    with pytest.raises(SinkError, match="no space"):
+        run_ahead(frames(), session_of(Engine()), wall, wall)
+
+    assert wall.sent == [0, 1, 2]
 
 
 # On threads.

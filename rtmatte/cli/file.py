@@ -34,7 +34,7 @@ from rtmatte.contract import SEED
 from rtmatte.errors import ExitCode, InputError
 from rtmatte.frame import Mask
 from rtmatte.imaging import Size, dilate_then_erode, load_mask
-from rtmatte.pipeline import Counts, run_inline
+from rtmatte.pipeline import Counts, run_ahead
 from rtmatte.resampling import limited, shrink_nearest
 from rtmatte.session import Session, SessionOptions, Status
 from rtmatte.sinks import Sink, open_sink
@@ -164,7 +164,7 @@ def _convert(source: Source, session: Session, compositor: Compositor, sink: Sin
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(source.name, total=source.frame_count)
         try:
-            return run_inline(source, session, compositor, sink, progress=count)
+            return run_ahead(source, session, compositor, sink, progress=count)
         except BaseException:
             if written:
                 warn(f"{output} holds the first {written} frames only")
