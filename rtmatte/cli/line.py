@@ -42,7 +42,9 @@ class Device(StrEnum):
 
 BackgroundOption = Annotated[
     str,
-    typer.Option(help="blur, blur:1 to blur:100, green, #rrggbb, transparent, side-by-side, or a picture or video file."),
+    typer.Option(
+        help="blur, blur:1 to blur:100, green, #rrggbb, transparent, side-by-side, or a picture or video file."
+    ),
 ]
 MaskOption = Annotated[
     Path | None,
