@@ -16,6 +16,7 @@ from training.data.clips import Clip, ClipMaker, ClipOptions
 from training.data.dice import Dice
 from training.data.jpeg import jpeg
 from training.data.masks import given_mask
+from training.data.photometry import lifted_hem
 from training.data.pool import ReplayPool
 
 SMALL = ClipOptions(height=48, width=80, frames=6, batch=6)
@@ -30,10 +31,10 @@ def _bytes(*shape: int) -> Tensor:
 
 def _bodies(count: int) -> Tensor:
     """A head on a torso that reaches the lower edge."""
-    bodies = _bytes(count, 4, 64, 64)
+    bodies = _bytes(count, 4, 128, 128)
     bodies[:, 3] = 0
-    bodies[:, 3, 6:26, 24:40] = 255
-    bodies[:, 3, 26:, 10:54] = 255
+    bodies[:, 3, 12:52, 48:80] = 255
+    bodies[:, 3, 52:, 20:108] = 255
     return bodies
 
 
@@ -135,6 +136,22 @@ def test_the_body_reaches_the_lower_edge_in_every_frame(assets: Assets) -> None:
     clip = ClipMaker(assets, seed=9).make(replace(SMALL, batch=32, second_person=0.0, occluder=0.0, frames=12))
 
     assert (clip.alpha[:, :, 0, -1].amax(-1) > 0.9).float().mean() > 0.98
+
+
+def test_what_is_below_a_hem_is_the_person_and_never_wider_than_the_person() -> None:
+    people = torch.rand(24, 4, 4, 64, 48, generator=torch.Generator().manual_seed(3))
+    people[:, :, :3, :, :] = torch.tensor([0.1, 0.2, 0.7])[:, None, None]  # nothing of the colour of skin
+    people[:, :, 3] = 0
+    people[:, :, 3, 8:, 8:40] = 1
+    worn = lifted_hem(people, Dice(3))
+
+    assert (worn[:, :, 3] <= people[:, :, 3] + 1e-6).all()
+    changed = (worn[:, :, :3] != people[:, :, :3]).any(2)
+    assert 0.2 < changed[:, -1].any(-1).any(-1).float().mean() < 0.8
+    narrower = people[:, -1, 3].sum((1, 2)) - worn[:, -1, 3].sum((1, 2)) > 1
+    assert 0 < narrower.float().mean() < 0.5
+    widths = worn[:, -1, 3, -1].sum(-1) / people[:, -1, 3, -1].sum(-1)
+    assert widths.min() > 0.8
 
 
 def test_twins_are_never_central_and_a_lone_person_is(assets: Assets) -> None:

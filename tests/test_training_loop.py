@@ -171,7 +171,7 @@ def test_unrolling_equals_the_exported_step() -> None:
     plan = draw_plan(1, 4, bank_only=0, drop=0, spoil=0, generator=generator)
     plan = replace(plan, settles=2, write_every=2, slots=3)
     step = lite_step.LiteStep(net, width=48, height=32)
-    state = [torch.from_numpy(s.zeros()) for s in lite_step.contract_of(net, width=48, height=32).states]
+    state = [torch.from_numpy(s.zeros()) for s in lite_step.contract_of(net, width=48, height=32, slots=3).states]
     levels = (clip.frames[0] * 255).permute(0, 2, 3, 1)
     one, zero, keep = torch.ones(1, 1), torch.zeros(1, 1), torch.zeros(1, 3)
     store = torch.tensor([[0.0, 1, 0]])
@@ -184,3 +184,19 @@ def test_unrolling_equals_the_exported_step() -> None:
             alpha, *state = step(levels[n : n + 1], clip.mask, seed, settle, write, *state)
             found.append(alpha)
     assert (torch.stack(found[2:], dim=1) - expected).abs().max() < 1e-5
+
+
+def test_a_rehearsed_clip_is_judged_after_it_was_played_to_and_fro() -> None:
+    torch.manual_seed(0)
+    net = Lite(NARROW).eval()
+    clip = bright_squares(replace(ClipOptions(), batch=1, frames=4, height=32, width=48))
+    generator = torch.Generator().manual_seed(0)
+    plan = draw_plan(1, 4, bank_only=0, drop=0, spoil=0, laps=1, generator=generator)
+    plain = replace(plan, laps=0, write_every=3, slots=2, dropped=torch.zeros(1, 10, dtype=torch.bool))
+    plain = replace(plain, spoiled=plain.dropped)
+    there_and_back = [0, 1, 2, 3, 2, 1, 0, 1, 2, 3]
+    with torch.inference_mode():
+        expected = unroll(net, clip.frames[:, there_and_back], clip.mask, plain).raw[:, -3:]
+        found = unroll(net, clip.frames, clip.mask, replace(plan, write_every=3, slots=2)).raw[:, 1:]
+    assert (found - expected).abs().max() < 1e-5
+    assert not torch.allclose(unroll(net, clip.frames, clip.mask, replace(plan, laps=0)).raw[:, 1:], found)

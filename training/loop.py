@@ -176,6 +176,7 @@ class Trainer:
             bank_only=phase.bank_only,
             drop=phase.drop,
             spoil=phase.spoil,
+            laps=self._laps(phase),
             generator=self.generator,
             device=self.options.device,
         )
@@ -187,6 +188,12 @@ class Trainer:
             self.optimiser.step()
             self._average(phase.averaging)
         return {name: part.detach() for name, part in parts.items()}
+
+    def _laps(self, phase: Phase) -> int:
+        """Returns how often this step's clip is rehearsed: alike in all processes, so that none waits."""
+        drawn = torch.Generator().manual_seed(self._seed(self.step_number))
+        chosen = bool(torch.rand((), generator=drawn) < phase.rehearse)
+        return int(torch.randint(1, 4, (), generator=drawn)) if chosen else 0
 
     def draw_options(self, phase: Phase, generator: torch.Generator) -> ClipOptions:
         """Returns what a step of `phase` asks for: a size, a clip length, and the batch that fits its budget."""

@@ -32,6 +32,7 @@ class Phase:
     bank_only: float = 0.0
     drop: float = 0.3
     spoil: float = 0.15
+    rehearse: float = 0.0  # share of the steps that judge a clip only after it has been played to and fro
     edge: float = 2.0  # extra weight of the edge band
     coarse: float = 0.1  # weight of the 1/16 and 1/4 logits
     read: float = 0.1  # weight of the alpha read from the bank
@@ -110,6 +111,20 @@ FURTHER = (
     replace(_FULL_SIZE, name="polish", steps=400, rate=(1.2e-4, 1e-5), averaging=0.99, average_anew=True),
 )
 
+# Started from weights of `training.narrow`: what those blocks lost is learnt again, and states of long use are met.
+NARROWED = (
+    replace(
+        _FULL_SIZE,
+        name="narrowed",
+        steps=2600,
+        sizes=((0.08, SMALL), (0.15, MIDDLE), (0.22, LARGE), (0.55, (*FULL, FULL[1]))),
+        rate=(7e-4, 2e-5),
+        rehearse=0.3,
+        data=replace(_FULL_SIZE.data, twins=0.12, cutout=0.3),
+    ),
+    replace(_FULL_SIZE, name="polish", steps=300, rate=(1e-4, 1e-5), rehearse=0.4, averaging=0.99, average_anew=True),
+)
+
 TINY = (
     Phase(
         name="tiny",
@@ -122,4 +137,4 @@ TINY = (
     ),
 )
 
-RECIPES: dict[str, tuple[Phase, ...]] = {"lite": LITE, "further": FURTHER, "tiny": TINY}
+RECIPES: dict[str, tuple[Phase, ...]] = {"lite": LITE, "further": FURTHER, "narrowed": NARROWED, "tiny": TINY}

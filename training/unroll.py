@@ -1,7 +1,9 @@
 """Runs lite over a made clip as the runtime will: seed, warm-up passes, then frame by frame with the bank.
 
 It differs from the runtime on purpose where training needs it: parts of the state are dropped or spoiled at random,
-and the bank is read alone in part of the clips, so that the network cannot live by propagating its last alpha.
+and the bank is read alone in part of the clips, so that the network cannot live by propagating its last alpha. Some
+clips are rehearsed: played to and fro before anything is judged, so that the network also learns from states that it
+has brought upon itself, as in minutes of use.
 Shapes: B clips, T frames.
 """
 
@@ -21,6 +23,7 @@ class Plan:
     """What happens in one unroll; drawn by `draw_plan`, the same for every process's graph shape."""
 
     settles: int  # warm-up passes, 1 or 2
+    laps: int  # times the clip is played forwards and backwards before it is judged
     write_every: int
     slots: int
     detach_every: int
@@ -47,6 +50,7 @@ def draw_plan(
     bank_only: float,
     drop: float,
     spoil: float,
+    laps: int = 0,
     generator: torch.Generator,
     device: torch.device | str = "cpu",
 ) -> Plan:
@@ -62,6 +66,7 @@ def draw_plan(
     spoiling = (chance(batch, 1) < spoil) & (chance(batch, frames) < 0.5)
     return Plan(
         settles=number(1, 2),
+        laps=laps,
         write_every=number(1, 5),
         slots=number(2, 4),
         detach_every=6,
@@ -85,22 +90,22 @@ def unroll(net: Lite, frames: Tensor, mask: Tensor, plan: Plan) -> Unrolled:
         last = _remember(net, per_frame[0], settled, settled.raw.clamp(0, 1))
     outputs.append(settled)
 
-    slots = [(_tokens(last.key), _tokens(last.value))]
+    memory = _Memory([(_tokens(last.key), _tokens(last.value))], plan)
+    if plan.laps:
+        last = _rehearsed(net, per_frame, memory, last, plan.laps)
     reads, changes = [], []
     for t in range(1, count):
         if t % plan.detach_every == 0:
             last = Last(*(s.detach() for s in last))
         last = _lose(last, plan.dropped[:, t] | plan.bank_only)
-        memory, fused, change = net.reader(per_frame[t].key, _bank(slots), last)
+        read, fused, change = net.reader(per_frame[t].key, memory.bank(), last)
         alone = plan.bank_only.view(-1, 1, 1, 1)
-        decoded = net.decoder(per_frame[t], memory, torch.where(alone, memory, fused), last)
+        decoded = net.decoder(per_frame[t], read, torch.where(alone, read, fused), last)
         fed_back = _spoil(decoded.raw.clamp(0, 1), plan.spoiled[:, t])
         last = _remember(net, per_frame[t], decoded, fed_back)
-        if t % plan.write_every == 0:
-            entry = (_tokens(last.key), _tokens(last.value))
-            slots = [slots[0], *slots[1:][-(plan.slots - 2) :], entry] if plan.slots > 2 else [slots[0], entry]
+        memory.note(last)
         outputs.append(decoded)
-        reads.append(memory[:, :1].float())
+        reads.append(read[:, :1].float())
         changes.append(change.float())
     return Unrolled(
         raw=torch.stack([o.raw.float() for o in outputs], 1),
@@ -109,6 +114,38 @@ def unroll(net: Lite, frames: Tensor, mask: Tensor, plan: Plan) -> Unrolled:
         read=torch.stack(reads, 1),
         change=torch.stack(changes, 1),
     )
+
+
+class _Memory:
+    """The bank as a list of slots: the first frame for ever, then a ring; every `write_every`-th frame is stored."""
+
+    def __init__(self, slots: list[tuple[Tensor, Tensor]], plan: Plan) -> None:
+        self._slots, self._plan, self._seen = slots, plan, 0
+
+    def note(self, last: Last) -> None:
+        """Stores the frame if it is its turn."""
+        self._seen += 1
+        if self._seen % self._plan.write_every == 0:
+            recent = self._slots[1:][-(self._plan.slots - 2) :] if self._plan.slots > 2 else []
+            self._slots = [self._slots[0], *recent, (_tokens(last.key), _tokens(last.value))]
+
+    def bank(self) -> Bank:
+        keys, values = zip(*self._slots, strict=True)
+        key = torch.stack(keys, 1)
+        return Bank(key, torch.stack(values, 1), key.new_ones(key.shape[0], len(self._slots), dtype=torch.float32))
+
+
+@torch.no_grad()
+def _rehearsed(net: Lite, per_frame: list[Features], memory: _Memory, last: Last, laps: int) -> Last:
+    """Returns what is remembered once the clip has been played to its end and back `laps` times."""
+    count = len(per_frame)
+    for t in [*range(1, count), *range(count - 2, -1, -1)] * laps:
+        features = Features(*(f.detach() for f in per_frame[t]))
+        read, fused, _ = net.reader(features.key, memory.bank(), last)
+        decoded = net.decoder(features, read, fused, last)
+        last = _remember(net, features, decoded, decoded.raw.clamp(0, 1))
+        memory.note(last)
+    return last
 
 
 def _first(net: Lite, features: Features, mask: Tensor) -> Last:
@@ -133,12 +170,6 @@ def _lose(last: Last, lost_B: Tensor) -> Last:
 
 def _tokens(map_BChw: Tensor) -> Tensor:
     return map_BChw.flatten(2).transpose(1, 2)
-
-
-def _bank(slots: list[tuple[Tensor, Tensor]]) -> Bank:
-    keys, values = zip(*slots, strict=True)
-    key = torch.stack(keys, 1)
-    return Bank(key, torch.stack(values, 1), key.new_ones(key.shape[0], len(slots), dtype=torch.float32))
 
 
 def _spoil(alpha: Tensor, spoiled_B: Tensor) -> Tensor:

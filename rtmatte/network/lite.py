@@ -28,6 +28,8 @@ class Widths:
     f4: int = 32
     f8: int = 64
     f16: int = 128
+    inner8: int = 32  # inside the residual block at 1/8
+    inner16: int = 32  # inside the residual blocks at 1/16
     squeeze: int = 64  # inside the bottlenecks at 1/16
     dilations: tuple[int, ...] = (1, 2, 4, 8, 1)
     wide: int = 1  # plain residual blocks at 1/16
@@ -46,8 +48,9 @@ class Widths:
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> Widths:
-        """Returns the widths a checkpoint holds."""
-        return cls(**saved | {"dilations": tuple(saved["dilations"])})
+        """Returns the widths a checkpoint holds; older ones have residual blocks as wide inside as outside."""
+        inner = {"inner8": saved["f8"], "inner16": saved["f16"]}
+        return cls(**inner | saved | {"dilations": tuple(saved["dilations"])})
 
 
 class Features(NamedTuple):
@@ -103,11 +106,11 @@ def _conv_bn(inputs: int, outputs: int, kernel: int = 3, *, stride: int = 1, dil
 
 
 class _Residual(nn.Module):
-    """Two 3x3 convolutions with batch norm, added to their input."""
+    """Two 3x3 convolutions with batch norm, `inner` channels between them, added to their input."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.first, self.second = _conv_bn(width, width), _conv_bn(width, width)
+        self.first, self.second = _conv_bn(width, inner), _conv_bn(inner, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.second(F.relu(self.first(x))))
@@ -161,10 +164,11 @@ class Encoder(nn.Module):
         w = widths
         self.stem = _conv_bn(3, w.f2, stride=2)
         self.down4, self.block4 = _conv_bn(w.f2, w.f4, stride=2), _conv_bn(w.f4, w.f4)
-        self.down8, self.block8 = _conv_bn(w.f4, w.f8, stride=2), _Residual(w.f8)
+        self.down8, self.block8 = _conv_bn(w.f4, w.f8, stride=2), _Residual(w.f8, w.inner8)
         self.down16 = _conv_bn(w.f8, w.f16, stride=2)
         self.block16 = nn.Sequential(
-            *(_Residual(w.f16) for _ in range(w.wide)), *(_Bottleneck(w.f16, w.squeeze, d) for d in w.dilations)
+            *(_Residual(w.f16, w.inner16) for _ in range(w.wide)),
+            *(_Bottleneck(w.f16, w.squeeze, d) for d in w.dilations),
         )
         self.key = nn.Conv2d(w.f16, w.key - 1, 1)
 

@@ -19,7 +19,7 @@ from rtmatte.network.gates import cleared, stored, where_row
 from rtmatte.network.half import Float32
 from rtmatte.network.lite import STRIDE, Bank, Decoded, Last, Lite, Widths
 
-SLOTS = 3
+SLOTS = 2
 WRITE_EVERY = 5
 STATES = ("bank_key", "bank_value", "bank_valid", "last_alpha", "last_key", "last_value", "memory16", "memory8")
 NEXT_STATES = tuple(after(name) for name in STATES)
