@@ -116,13 +116,13 @@ NARROWED = (
     replace(
         _FULL_SIZE,
         name="narrowed",
-        steps=2600,
+        steps=1950,
         sizes=((0.08, SMALL), (0.15, MIDDLE), (0.22, LARGE), (0.55, (*FULL, FULL[1]))),
         rate=(7e-4, 2e-5),
         rehearse=0.3,
         data=replace(_FULL_SIZE.data, twins=0.12, cutout=0.3),
     ),
-    replace(_FULL_SIZE, name="polish", steps=300, rate=(1e-4, 1e-5), rehearse=0.4, averaging=0.99, average_anew=True),
+    replace(_FULL_SIZE, name="polish", steps=250, rate=(1e-4, 1e-5), rehearse=0.4, averaging=0.99, average_anew=True),
 )
 
 TINY = (
