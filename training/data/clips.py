@@ -106,8 +106,8 @@ class ClipMaker:
         )
         twins = dice.chance(count, options.twins)
         second = dice.chance(count, options.second_person) | twins
-        main, other = self._framings(twins, aspect)
         hero = self._cast(count, options)
+        main, other = self._framings(hero, twins, aspect)
         double = self._partner(hero, twins, options)
         place = layers.move(dice, main, hero.top, times, aspect=aspect, strength=options.motion)
         away = layers.departure(dice, count, options.frames, aspect) * dice.chance(count, options.leave)[:, None]
@@ -125,8 +125,10 @@ class ClipMaker:
         central = ~pieces & (~second | (~twins & ~in_front & (main.x.abs() + 0.15 * aspect < other.x.abs())))
         return self._finish(frames, alpha, times, central, options)
 
-    def _framings(self, twins: Tensor, aspect: float) -> tuple[Framing, Framing]:
-        main = layers.webcam_framing(self._dice, len(twins), aspect)
+    def _framings(self, hero: _Cast, twins: Tensor, aspect: float) -> tuple[Framing, Framing]:
+        """Half of the people are shown down to where their cut-out ends, real ones almost always: few wear trousers."""
+        whole = self._dice.chance(len(twins), 0.5) | (hero.real & self._dice.chance(len(twins), 0.8))
+        main = layers.webcam_framing(self._dice, len(twins), aspect, whole)
         other = layers.background_framing(self._dice, len(twins), aspect, main)
         one, two = layers.twin_framings(self._dice, len(twins), aspect)
         return _either(twins, one, main), _either(twins, two, other)

@@ -45,14 +45,14 @@ class Framing:
     x: Tensor
 
 
-def webcam_framing(dice: Dice, count: int, aspect: float) -> Framing:
-    """Framings of a webcam's user: mostly central, 15 % with the head cut; half show all there is of the body, so that
-    what real cut-outs have at their lower end is seen too, the others cut it."""
+def webcam_framing(dice: Dice, count: int, aspect: float, whole: Tensor) -> Framing:
+    """Framings of a webcam's user: mostly central, 15 % with the head cut. Of those who are `whole` [n] all there is of
+    the body is shown, so that what cut-outs have at their lower end is seen and carried on; others are cut above it.
+    """
     cut = dice.chance(count, 0.15)
     head = torch.where(cut, dice.uniform(count, low=-0.22, high=0.0), dice.uniform(count, low=0.02, high=0.35))
     height = torch.maximum(dice.uniform(count, low=0.8, high=1.8), 1.1 - head)
-    whole = dice.chance(count, 0.5)
-    height = torch.where(whole, dice.uniform(count, low=0.98, high=1.06) - head, height)
+    height = torch.where(whole, dice.uniform(count, low=0.93, high=1.05) - head, height)
     aside = dice.chance(count, 0.25)
     x = torch.where(aside, dice.uniform(count, low=-0.4, high=0.4), dice.normal(count, sigma=0.1).clamp(-0.3, 0.3))
     return Framing(head, height, x * aspect)
