@@ -116,7 +116,7 @@ NARROWED = (
     replace(
         _FULL_SIZE,
         name="narrowed",
-        steps=1950,
+        steps=2550,
         sizes=((0.08, SMALL), (0.15, MIDDLE), (0.22, LARGE), (0.55, (*FULL, FULL[1]))),
         rate=(7e-4, 2e-5),
         rehearse=0.3,
