@@ -16,8 +16,8 @@ from rtmatte.clock import ManualClock
 from rtmatte.compose.backgrounds import Looped, Still, open_background, parse_background
 from rtmatte.compose.blur import SLATE
 from rtmatte.compose.host import (
+    BESIDE,
     AlphaPicture,
-    ColourAndAlpha,
     ComposeOptions,
     Composite,
     Compositor,
@@ -207,7 +207,7 @@ COMPOSITORS: dict[str, Callable[[], Compositor]] = {
     "blur": lambda: before("blur"),
     "alpha": lambda: AlphaPicture(ComposeOptions()),
     "foreground": lambda: Foreground(ComposeOptions()),
-    "colour and alpha": lambda: ColourAndAlpha(ComposeOptions()),
+    "colour and alpha": lambda: Foreground(ComposeOptions(), layout=BESIDE),
 }
 
 
@@ -236,7 +236,11 @@ def test_the_alpha_picture_is_the_alpha_in_bytes() -> None:
 
 
 def test_the_alpha_picture_and_the_cut_out_are_empty_without_a_matte() -> None:
-    for compositor in (AlphaPicture(ComposeOptions()), Foreground(ComposeOptions()), ColourAndAlpha(ComposeOptions())):
+    for compositor in (
+        AlphaPicture(ComposeOptions()),
+        Foreground(ComposeOptions()),
+        Foreground(ComposeOptions(), layout=BESIDE),
+    ):
         compositor.render(matte(disc()))
 
         assert not compositor.render(matte(None)).pixels.any()
@@ -258,7 +262,7 @@ def test_the_cut_out_is_straight_colour_with_nothing_of_the_room_under_alpha_zer
 def test_colour_and_alpha_lie_side_by_side() -> None:
     of = matte(disc(), working=(64, 36))
 
-    found = ColourAndAlpha(ComposeOptions()).render(of)
+    found = Foreground(ComposeOptions(), layout=BESIDE).render(of)
 
     assert found.size == (2 * 160, 90)
     cut = Foreground(ComposeOptions()).render(of).pixels

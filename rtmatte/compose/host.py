@@ -6,6 +6,7 @@ nothing of the room outside a trustworthy matte.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from rtmatte.compose.refine import Refiner
 from rtmatte.compose.scratch import Bytes, Scratch
 from rtmatte.errors import InputError
 from rtmatte.frame import Alpha, Frame, Matte, Pixels
+from rtmatte.imaging import Size
 from rtmatte.ring import IN_FLIGHT, Ring
 
 LONGEST_HOLD = 1.0
@@ -60,7 +62,7 @@ def open_compositor(
         case "transparent":
             return Foreground(options)
         case "side-by-side":
-            return ColourAndAlpha(options)
+            return Foreground(options, layout=BESIDE)
         case _:
             return Composite(open_background(spec, video_source), options, clock)
 
@@ -139,15 +141,42 @@ class AlphaPicture:
         return _drawn(matte.frame, out)
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the person's colours (H, W, 3) and the alpha (H, W), both bytes, lie in one picture.
+
+    `shape` returns that picture's shape for a frame of (width, height); `pack(colours, alpha, picture)` fills it.
+    """
+
+    shape: Callable[[Size], tuple[int, int, int]]
+    pack: Callable[[Bytes, Bytes, Bytes], None]
+
+
+def _pack_rgba(colours: Bytes, alpha: Bytes, out: Bytes) -> None:
+    cv2.mixChannels([colours, alpha], [out], [0, 0, 1, 1, 2, 2, 3, 3])
+
+
+def _pack_beside(colours: Bytes, alpha: Bytes, out: Bytes) -> None:
+    width = alpha.shape[1]
+    np.copyto(out[:, :width], colours)
+    cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB, out[:, width:])
+
+
+RGBA = Layout(lambda size: (size[1], size[0], 4), _pack_rgba)
+BESIDE = Layout(lambda size: (size[1], 2 * size[0], 3), _pack_beside)  # for outputs that hold no alpha
+
+
 class Foreground:
-    """The person cut out: (H, W, 4) uint8, RGB with straight alpha, and black where nothing of the person is.
+    """The person cut out, straight alpha, and black where nothing of the person is: in `RGBA` (H, W, 4) uint8, or
+    `BESIDE` each other (H, 2W, 3), on the left the colours, on the right the alpha as grey.
 
     At the edge the colours are the person's own, as far as `look.despill` goes. Without a trustworthy matte it is all
     zero.
     """
 
-    def __init__(self, options: ComposeOptions, *, look: Look | None = None) -> None:
+    def __init__(self, options: ComposeOptions, *, look: Look | None = None, layout: Layout = RGBA) -> None:
         self._refiner = Refiner(look)
+        self._layout = layout
         self._painter = Painter()
         self._scratch = Scratch()
         self._ring = Ring(options.leases)
@@ -164,7 +193,7 @@ class Foreground:
     def render(self, matte: Matte) -> Frame:
         """Returns the cut-out as a leased frame."""
         width, height = matte.frame.size
-        out = self._ring.lease((height, width, 4))
+        out = self._ring.lease(self._layout.shape(matte.frame.size))
         cutout = self._refiner.cut(matte)
         if cutout is None:
             out.fill(0)
@@ -173,36 +202,7 @@ class Foreground:
         quantise(self._refiner.alpha(matte), alpha)
         person: Bytes = self._scratch.array("person", (height, width, 3), np.uint8)
         self._painter.alone(cutout, alpha, person, self.look)
-        cv2.mixChannels([person, alpha], [out], [0, 0, 1, 1, 2, 2, 3, 3])
-        return _drawn(matte.frame, out)
-
-
-class ColourAndAlpha:
-    """The person cut out, for outputs that hold no alpha: (H, 2W, 3) uint8, on the left the colours that `Foreground`
-    gives, on the right the alpha as grey. All black without a trustworthy matte."""
-
-    def __init__(self, options: ComposeOptions, *, look: Look | None = None) -> None:
-        self._foreground = Foreground(options, look=look)
-        self._scratch = Scratch()
-        self._ring = Ring(options.leases)
-
-    @property
-    def look(self) -> Look:
-        """How the edge is drawn; it may be set between two frames."""
-        return self._foreground.look
-
-    @look.setter
-    def look(self, look: Look) -> None:
-        self._foreground.look = look
-
-    def render(self, matte: Matte) -> Frame:
-        """Returns both pictures as one leased frame."""
-        width, height = matte.frame.size
-        cut = self._foreground.render(matte).pixels
-        grey: Bytes = self._scratch.array("grey", (height, width), np.uint8)
-        out = self._ring.lease((height, 2 * width, 3))
-        cv2.cvtColor(cut, cv2.COLOR_RGBA2RGB, out[:, :width])
-        cv2.cvtColor(cv2.extractChannel(cut, 3, grey), cv2.COLOR_GRAY2RGB, out[:, width:])
+        self._layout.pack(person, alpha, out)
         return _drawn(matte.frame, out)
 
 

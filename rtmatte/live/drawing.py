@@ -10,7 +10,6 @@ from rtmatte.compose.backgrounds import BackgroundSpec, VideoSource, parse_backg
 from rtmatte.compose.checkerboard import Checkerboard
 from rtmatte.compose.host import (
     AlphaPicture,
-    ColourAndAlpha,
     ComposeOptions,
     Composite,
     Compositor,
@@ -93,7 +92,7 @@ class Painter:
             steadiness=settings.steadiness,
         )
         self._views.set_look(look)
-        if isinstance(self._compositor, Composite | Foreground | ColourAndAlpha):
+        if isinstance(self._compositor, Composite | Foreground):
             self._compositor.look = look
 
     def _open(self, background: str, options: ComposeOptions) -> Compositor:
