@@ -1,6 +1,5 @@
-"""The straight line: source, session, compositor, sink. `run_inline` takes every frame in turn; `run_ahead` does so
-with the network one frame ahead of the drawing; `run_live` is the same line on threads, where the newest frame wins and
-what is dropped is counted.
+"""The straight line: source, session, compositor, sink. `run_ahead` sends every frame, the network one frame ahead of
+the drawing; `run_live` is the same line for cameras: the newest frame wins, and what is dropped is counted.
 
 Sources and sinks are opened and closed by the caller, also when a run ends by an error or an interrupt.
 """
@@ -66,27 +65,6 @@ Progress = Callable[[Counts], None]
 Admission = Callable[[Frame], str | None]  # returns the reason to leave a frame out, None to let it in
 
 
-def run_inline(
-    source: Iterable[Frame],
-    session: Cutter,
-    compositor: Compositor,
-    sink: Sink,
-    *,
-    meter: Meter | None = None,
-    progress: Progress | None = None,
-) -> Counts:
-    """Sends every frame of `source`, in order, on this thread; returns the counts.
-
-    `progress` is called after every frame sent. The first error of any part ends the run and is raised as it is.
-    """
-    line = _Line(session, compositor, sink, meter or Meter(), progress)
-    for frame in source:
-        line.receive(frame)
-        line.deliver(line.cut_out(frame))
-        line.report()
-    return line.counts()
-
-
 def run_ahead(
     source: Iterable[Frame],
     session: Cutter,
@@ -96,9 +74,10 @@ def run_ahead(
     meter: Meter | None = None,
     progress: Progress | None = None,
 ) -> Counts:
-    """Does what `run_inline` does, sooner: each frame is drawn and sent on a second thread while the network has the
-    next one. On two cores that is a fifth faster (720p, lite: 42 frames a second for 35).
+    """Sends every frame of `source`, in order; returns the counts.
 
+    Each is drawn and sent on a second thread while the network has the next one: on two cores that is a fifth faster
+    than in turn (720p, lite: 42 frames a second for 35). `progress` is called after every frame sent.
     An error of the sink or the compositor is raised one frame later; an error of the source, or an interrupt, once
     the frame that is being drawn is sent.
     """

@@ -28,7 +28,7 @@ from rtmatte.errors import ExitCode
 from rtmatte.frame import Mask
 from rtmatte.imaging import parse_size
 from rtmatte.latency import Meter
-from rtmatte.pipeline import run_inline
+from rtmatte.pipeline import run_ahead
 from rtmatte.session import Session, SessionOptions
 from rtmatte.sinks.memory import MemorySink
 from rtmatte.sources.synthetic import SyntheticSource
@@ -54,14 +54,14 @@ def bench(
         spec = parse_background(background)
         compositor = open_compositor(spec, ComposeOptions(), clock, video_source=video_source(clock))
         made = iter(track(source, "measuring", total=BURN_IN + frames, console=err, transient=True))
-        run_inline(islice(made, BURN_IN), session, compositor, MemorySink(1), meter=meter)
+        run_ahead(islice(made, BURN_IN), session, compositor, MemorySink(1), meter=meter)
         began = clock.now()
-        counts = run_inline(made, session, compositor, MemorySink(1), meter=meter)
+        counts = run_ahead(made, session, compositor, MemorySink(1), meter=meter)
         took = clock.now() - began
         width, height = engine.contract.size
         title = (
             f"{engine.contract.model} {width}x{height} on {engine.backend}, {os.cpu_count()} cores, frames of {size}"
         )
     out.print(latency_table(meter.summary(since=began), title=title))
-    say(f"{counts.sent / took:.1f} frames a second, one after the other")
+    say(f"{counts.sent / took:.1f} frames a second, the network one frame ahead of the drawing")
     return ExitCode.DONE
