@@ -42,6 +42,9 @@ SHRUNK_LIKENESS = 0.65  # correlation of the same; single pixels have 0.3 at mos
 ROOM_SHARE = 0.02  # of the room's colour in what is truly room and far from any edge: nothing, but for coding
 DESPILLED = 0.35  # of the colour error at the edge of two flat colours: most of it is gone
 EDGE_PLACE = 1.3  # pixels of a frame 2.5 times the working size: half a working pixel
+LINE_DETAIL = 0.02  # alpha that a slope in whole levels may add or take over 255 levels of luma
+COLOURS_MOST, COLOURS_MEAN = 2, 0.6  # levels between the edge's colours in whole numbers and in double precision
+PART_LEVELS = {"float32": 0.01, "int16": 1}  # a part of a picture of 0..255 made larger, against the whole
 BLEED_MOST = 3  # levels of a white person that reach a black room through the blur, as seen behind the person
 
 

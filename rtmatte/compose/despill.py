@@ -10,6 +10,7 @@ where the look draws more than the matte had: there it is the room that would sh
 
 from __future__ import annotations
 
+from math import gcd
 from typing import Any
 
 import cv2
@@ -46,21 +47,22 @@ class Despill:
             np.copyto(person, cutout.edge_pixels)
             return person
         mean, spill = self._means(cutout)
+        part = edge.part(mean.shape)
         plane, room = edge.memory("plane", (), np.float32), edge.memory("room", (3,), np.float32)
         np.multiply(np.subtract(1, cutout.edge_alpha, out=plane), strength, out=plane)
         cv2.cvtColor(plane, cv2.COLOR_GRAY2RGB, room)
-        cv2.multiply(room, edge.enlarged("spill", spill), person, dtype=cv2.CV_32F)
+        cv2.multiply(room, edge.enlarged("spill", spill[part], spill.shape), person, dtype=cv2.CV_32F)
         cv2.add(person, cutout.edge_pixels, person, dtype=cv2.CV_32F)
         if cutout.cover is not cutout.alpha:
-            cv2.multiply(room, cv2.subtract(edge.enlarged("mean", mean), person, dtype=cv2.CV_32F), room)
+            cv2.multiply(
+                room, cv2.subtract(edge.enlarged("mean", mean[part], mean.shape), person, dtype=cv2.CV_32F), room
+            )
             cv2.add(person, room, person)
         return np.clip(person, 0, 255, out=person)
 
     def _means(self, cutout: Cutout) -> tuple[Bytes, NDArray[np.int16]]:
         """Returns the person's mean colour around every pixel of a small picture, and how far it is from the room's."""
-        height, width = cutout.alpha.shape
-        shrink = max(1.0, min(height, width) / ROWS)
-        shape = max(1, round(height / shrink)), max(1, round(width / shrink))
+        shape = small_shape(cutout.alpha.shape)
         picture = self._scratch.array("picture", (*shape, 3), np.uint8)
         alpha = self._scratch.array("alpha", shape, np.float32)
         self._smaller[0].into(cutout.small, picture)
@@ -74,20 +76,36 @@ class Despill:
     def _mean(self, name: str, picture: Bytes, alpha: Alpha, slope: float, offset: float) -> Bytes:
         """Returns the mean colour (h, w, 3) around every pixel; slope * alpha + offset, in 0..1, is what counts."""
         shape = (*alpha.shape, 4)
-        weight = self._scratch.array("weight", alpha.shape, np.float32)
-        np.clip(np.add(np.multiply(alpha, slope, out=weight), offset, out=weight), 0, 1, out=weight)
-        counted, mean, total = (self._scratch.array(of, shape, np.float32) for of in ("counted", "mean", "total"))
-        four = cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA, self._scratch.array("four", shape, np.uint8))
-        cv2.merge([weight] * 4, mean)
-        cv2.multiply(four, mean, counted, dtype=cv2.CV_32F)  # its fourth channel is 255 times the weight
+        counted, weights = (self._scratch.array(name, shape, np.uint16) for name in ("counted", "weights"))
+        mean, total = (self._scratch.array(name, shape, np.float32) for name in ("mean", "total"))
+        four = self._scratch.array("four", shape, np.uint8)
+        weight = self._scratch.array("weight", alpha.shape, np.uint8)
+        cv2.addWeighted(alpha, 255 * slope, alpha, 0, 255 * offset, weight, dtype=cv2.CV_8U)
+        np.copyto(weights, cv2.merge([weight] * 4, four))
+        np.copyto(counted, cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA, four))
+        counted *= weights  # the fourth channel is 255 times the weight; whole numbers are summed at twice the speed
         total[:] = cv2.mean(counted)
         total *= ANYWHERE
         for rank, reach in enumerate(REACHES):
-            cv2.blur(counted, (2 * reach + 1, 2 * reach + 1), mean, borderType=cv2.BORDER_REPLICATE)
+            across = 2 * reach + 1
+            cv2.boxFilter(counted, cv2.CV_32F, (across, across), mean, borderType=cv2.BORDER_REPLICATE)
             cv2.scaleAdd(mean, WIDER**rank, total, total)
-        cv2.extractChannel(total, 3, weight)
-        cv2.merge([weight] * 4, mean)
+        sums = self._scratch.array("sums", alpha.shape, np.float32)
+        cv2.extractChannel(total, 3, sums)
+        cv2.merge([sums] * 4, mean)
         cv2.divide(total, mean, four, 255, dtype=cv2.CV_8U)
         colour: Bytes = self._scratch.array(name, picture.shape, np.uint8)
         cv2.cvtColor(four, cv2.COLOR_RGBA2RGB, colour)
         return colour
+
+
+def small_shape(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Returns the small picture's (h, w) for an alpha of `shape`: of the very same proportions where they are simple,
+    so that any part of it is made larger as the whole is."""
+    height, width = shape
+    unit = gcd(height, width)
+    times = round(ROWS * unit / min(shape))
+    if ROWS // 2 <= times * min(shape) // unit < min(shape):
+        return height // unit * times, width // unit * times
+    shrink = max(1.0, min(shape) / ROWS)
+    return max(1, round(height / shrink)), max(1, round(width / shrink))

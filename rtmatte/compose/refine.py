@@ -85,7 +85,7 @@ class Refiner:
         edge_alpha = self._at_edge(alpha, small, edge_pixels, size[::-1])
         edge_cover = edge_alpha
         if cover is not alpha:  # moved off its place, the edge has no detail to take from the frame
-            edge_cover = self._edge.enlarged("cover", cover)
+            edge_cover = self._edge.enlarged("cover", cover[self._edge.part(cover.shape)], cover.shape)
         inside = self._scratch.array("inside", cover.shape, np.uint8)
         cv2.inRange(cover, 0.5, 1, inside)
         return Cutout(pixels, small, alpha, cover, inside, self._edge, edge_pixels, edge_alpha, edge_cover)
@@ -109,11 +109,12 @@ class Refiner:
         """Returns the alpha (1, count) at the edge of a frame of `shape`, with the detail of its `pixels` there."""
         if alpha.shape == shape:
             return self._edge.take("alpha", alpha)
-        slope, offset = guided.lines(alpha, small, scratch=self._scratch)
-        out: Alpha = self._edge.enlarged("slope", slope)
-        if out.size:
-            luma = self._edge.memory("luma", (), np.uint8)
-            cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY, luma)
-            cv2.multiply(out, luma, out, dtype=cv2.CV_32F)
-        out += self._edge.enlarged("offset", offset)
+        if not self._edge.count:
+            return self._edge.memory("slope", (), np.float32)
+        slope, offset = guided.lines(alpha, small, self._edge.part(alpha.shape), scratch=self._scratch)
+        out: Alpha = self._edge.enlarged("slope", slope, alpha.shape)
+        luma = self._edge.memory("luma", (), np.uint8)
+        cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY, luma)
+        cv2.multiply(out, luma, out, dtype=cv2.CV_32F)
+        out += self._edge.enlarged("offset", offset, alpha.shape)
         return np.clip(out, 0, 1, out=out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,14 @@ class Scratch:
         if found is None or found.shape != shape or found.dtype != dtype:
             found = self._arrays[name] = np.empty(shape, dtype)
         return found
+
+    def room(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Returns an array of any `shape`, of one piece, in the memory called `name`, which only ever grows."""
+        count = prod(shape)
+        found = self._arrays.get(name)
+        if found is None or found.size < count or found.dtype != dtype:
+            found = self._arrays[name] = np.empty(count + count // 4, dtype)
+        return found[:count].reshape(shape)
 
     def as_bytes(self, pixels: NDArray[Any]) -> Bytes:
         """Returns `pixels` as uint8: themselves, or rounded into an array that the next call overwrites."""

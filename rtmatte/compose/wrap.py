@@ -44,7 +44,7 @@ class LightWrap:
         shining = self._scratch.array("shining", light.shape, np.float32)
         cv2.merge([around] * 3, shining)
         cv2.multiply(light, shining, light, strength, dtype=cv2.CV_8U)
-        shone = cutout.edge.enlarged("light", light)
+        shone = cutout.edge.enlarged("light", light[cutout.edge.part(light.shape)], light.shape)
         left = cutout.edge.memory("left", (3,), np.float32)
         np.subtract(255, person, out=left)
         cv2.multiply(left, shone, left, 1 / 255, dtype=cv2.CV_32F)
