@@ -20,14 +20,16 @@ from rtmatte.resampling import resize_linear
 Picture = NDArray[Any]
 Size = tuple[int, int]  # (width, height)
 
+LONGEST_SIDE = 16_384  # pixels of a size that a user may ask for; 8K is half of it
+
 _DEPTH = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 
 
 def parse_size(text: str) -> Size:
     """Returns (width, height) of a text like 1280x720; InputError for any other."""
     width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise InputError(f"expected a size like 1280x720, found {text!r}")
+    if not all(side.isdecimal() and len(side) < 9 and 0 < int(side) <= LONGEST_SIDE for side in (width, height)):
+        raise InputError(f"expected a size like 1280x720, of up to {LONGEST_SIDE} pixels a side, found {text!r}")
     return int(width), int(height)
 
 
@@ -68,7 +70,7 @@ def _bytes(path: Path, error: type[RtmatteError]) -> bytes:
     try:
         return path.read_bytes()
     except OSError as reason:
-        raise error(f"cannot read {path}: {reason.strerror or reason}") from reason
+        raise error(f"cannot read {path}: {reason.strerror or reason}; check the path") from reason
 
 
 def _decode(data: bytes, flags: int, error: type[RtmatteError], name: object) -> Picture:

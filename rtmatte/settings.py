@@ -117,7 +117,8 @@ class SettingsFolder:
         """Returns the preset `name`, with what is of the moment as it is in `now`; InputError when there is none."""
         found = _read(self._preset_path(name))
         if found is None:
-            raise InputError(f"expected a preset out of {', '.join(self.presets()) or 'none'}, found {name!r}")
+            kept = f"kept are {', '.join(self.presets())}" if self.presets() else "none is kept yet"
+            raise InputError(f"expected a preset, found none called {name!r}; {kept}")
         return replace(found, **{each: getattr(now, each) for each in MOMENTARY})
 
     def save_preset(self, name: str, settings: Settings) -> None:

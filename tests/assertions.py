@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -163,3 +164,13 @@ def assert_no_growth(memory: Sequence[int]) -> None:
 def assert_bfloat16_means(found: NDArray[Any], expected: NDArray[Any]) -> None:
     """Fails unless the means of a bfloat16 alpha are those of the float32 one, as far as that precision goes."""
     np.testing.assert_allclose(found, expected, rtol=0, atol=BFLOAT16_MEANS)
+
+
+def only_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """Returns what was said on stderr, which must be one line in our own words."""
+    said = capsys.readouterr().err
+    assert said.startswith("rtmatte: "), said
+    assert said.count("\n") == 1, said
+    assert "Traceback" not in said
+    assert "mistake in rtmatte" not in said
+    return said

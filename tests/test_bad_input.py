@@ -19,6 +19,7 @@ from rtmatte.imaging import load_image, save_png
 from rtmatte.modelfile import seal
 from rtmatte.sources.file import FileSource
 from rtmatte.sources.synthetic import SyntheticSource
+from tests.assertions import only_line
 from tests.conftest import CLIP_SIZE
 from tests.toy_model import save_toy, toy_contract
 
@@ -38,16 +39,6 @@ def toy(tmp_path: Path) -> Path:
     path = save_toy(tmp_path / "toy.onnx", toy_contract(*CLIP_SIZE))
     seal(path)
     return path
-
-
-def only_line(capsys: pytest.CaptureFixture[str]) -> str:
-    """Returns what was said on stderr, which must be one line in our own words."""
-    said = capsys.readouterr().err
-    assert said.startswith("rtmatte: "), said
-    assert said.count("\n") == 1, said
-    assert "Traceback" not in said
-    assert "mistake in rtmatte" not in said
-    return said
 
 
 def test_missing_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -222,6 +222,22 @@ def test_a_recording_that_cannot_be_written_is_a_warning(
     assert "nowhere" in capsys.readouterr().err
 
 
+def test_two_recordings_of_one_second_are_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("time.strftime", lambda pattern: "rtmatte-20260101-000000")
+    outputs = Outputs()
+    recorder = Recorder(outputs, size=CLIP_SIZE, fps=30.0)
+
+    for seq, asked in enumerate([True, False, True, False]):
+        recorder.obey(asked)
+        outputs.write(Frame(seq, np.zeros((CLIP_SIZE[1], CLIP_SIZE[0], 3), np.uint8), 0.0)) if asked else None
+
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "rtmatte-20260101-000000-2.mkv",
+        "rtmatte-20260101-000000.mkv",
+    ]
+
+
 @pytest.mark.parametrize("text", ["0.5", "a,b", "0.5,1.5", "nan,0", ""])
 def test_a_place_is_two_numbers_in_the_frame(text: str) -> None:
     with pytest.raises(InputError, match="expected a place"):

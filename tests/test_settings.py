@@ -96,7 +96,7 @@ def test_presets_are_found_by_name_and_leave_the_moment_alone(tmp_path: Path) ->
 def test_an_unknown_preset_is_told_with_those_there_are(tmp_path: Path) -> None:
     SettingsFolder(tmp_path).save_preset("office", CHANGED)
 
-    with pytest.raises(InputError, match=r"office.*'home'"):
+    with pytest.raises(InputError, match=r"'home'.*office"):
         SettingsFolder(tmp_path).preset("home")
 
 

@@ -44,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _ended(error, str(error), ExitCode.INCOMPLETE)
     except RtmatteError as error:
         return _ended(error, str(error), ExitCode.BAD_INPUT)
+    except MemoryError as error:
+        return _ended(
+            error, f"not enough memory: {error or 'nothing is left'}; take a smaller size", ExitCode.BAD_INPUT
+        )
     except Exception as error:
         line = f"a mistake in rtmatte: {type(error).__name__}: {error}; {DEBUG_VARIABLE}=1 shows where"
         return _ended(error, line, ExitCode.FAULT)

@@ -162,6 +162,8 @@ def read_token(path: Path) -> str:
 
     Raises InputError for a file that others may read, or that has no token in it.
     """
+    if path.is_dir():
+        raise InputError(f"expected a file with a token, found the folder {path}; name a file in it")
     try:
         _make(path)
         if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
@@ -170,7 +172,8 @@ def read_token(path: Path) -> str:
             )
         token = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeError) as reason:
-        raise InputError(f"cannot read a token from {path}: {reason}") from reason
+        why = getattr(reason, "strerror", None) or reason
+        raise InputError(f"cannot read a token from {path}: {why}; name another file") from reason
     if not token:
         raise InputError(f"expected a token in {path}, found nothing; delete the file and one is made")
     return token

@@ -109,7 +109,10 @@ def file(
         else:
             session = Session(engine, open_person(engine, frames.size, stack), clock, options)
         everybody, *alone = (
-            Portrait(_open_compositor(write, background, clock), stack.enter_context(_open_sink(each, source, frames)))
+            Portrait(
+                _open_compositor(write, background, clock),
+                stack.enter_context(_open_sink(each, source, frames, others=[Path(background), *(mask or ())])),
+            )
             for each in outputs
         )
         compositor = Everybody(everybody.compositor, alone) if alone else everybody.compositor
@@ -132,11 +135,12 @@ def _first_masks(
     return [Mask(shrink_nearest(mask.values, size)) for mask in treated], replace(options, dilate=0, erode=0)
 
 
-def _open_sink(output: Path, source: str, frames: Source) -> Sink:
-    """Returns the sink of `output`, for frames like those of `source`, whose sound it copies."""
+def _open_sink(output: Path, source: str, frames: Source, *, others: Sequence[Path]) -> Sink:
+    """Returns the sink of `output`, for frames like those of `source`, whose sound it copies; SinkError when it is that
+    or one of the `others` that are read."""
     path = Path(source)
     sound = path if path.is_file() else None
-    return open_sink(output, size=frames.size, fps=frames.fps, audio_from=sound, inputs=[path])
+    return open_sink(output, size=frames.size, fps=frames.fps, audio_from=sound, inputs=[path, *others])
 
 
 def _open_compositor(write: Write, background: str, clock: Clock) -> Compositor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 from rtmatte.cli.console import say, warn
@@ -15,10 +17,11 @@ SUFFIX = ".mkv"  # plays as far as it goes when the machine dies
 
 
 class Recorder:
-    """Gives `outputs` a video file while it is told to. It belongs to the thread that writes them."""
+    """Gives `outputs` a video file while it is told to, never one of `inputs`. It belongs to the thread that writes
+    them."""
 
-    def __init__(self, outputs: Outputs, *, size: Size, fps: float) -> None:
-        self._outputs = outputs
+    def __init__(self, outputs: Outputs, *, size: Size, fps: float, inputs: Sequence[Path] = ()) -> None:
+        self._outputs, self._inputs = outputs, inputs
         self._size, self._fps = size, fps
         self._sink: Sink | None = None
         self._asked = False
@@ -30,7 +33,7 @@ class Recorder:
 
     def begin(self, path: Path) -> None:
         """Begins with `path`; SinkError when that cannot be written."""
-        self._sink = open_sink(path, size=self._size, fps=self._fps)
+        self._sink = open_sink(path, size=self._size, fps=self._fps, inputs=self._inputs)
         self._outputs.add(self._sink)
 
     def obey(self, asked: bool) -> None:
@@ -42,7 +45,7 @@ class Recorder:
             if not asked:
                 self.close()
             elif not self.on:
-                path = Path(time.strftime(f"rtmatte-%Y%m%d-%H%M%S{SUFFIX}"))
+                path = _unused(time.strftime("rtmatte-%Y%m%d-%H%M%S"))
                 self.begin(path)
                 say(f"recording to {path.absolute()}")
         except SinkError as error:
@@ -54,3 +57,9 @@ class Recorder:
         if sink is not None:
             self._outputs.remove(sink)
             sink.close()
+
+
+def _unused(name: str) -> Path:
+    """Returns a path for a recording of that name, numbered where another began in the same second."""
+    names = (name if number == 1 else f"{name}-{number}" for number in count(1))
+    return next(path for each in names if not (path := Path(f"{each}{SUFFIX}")).exists())

@@ -47,7 +47,8 @@ _outputs = partial(typer.Option, rich_help_panel="Where it goes")
 
 def run(
     camera: Annotated[
-        str, typer.Option(help="A camera's number or device; a video file is played as if it were one.")
+        str,
+        typer.Option(help="A camera's number or device; a video file, or synthetic: a made scene, is played like one."),
     ] = "0",
     size: Annotated[str, typer.Option(help="Width x height to ask of the camera, in pixels.")] = "1280x720",
     fps: Annotated[float, typer.Option(min=1, max=240, help="Frames a second to ask of the camera.")] = 30.0,
@@ -134,7 +135,8 @@ def run(
     with ExitStack() as stack:
         stack.callback(lambda: kept.keep(hand.settings))
         reopen = partial(_open_camera, camera, clock, size=parse_size(size), fps=fps)
-        stage = Stage(outputs, hand, clock, stack, reopen)
+        read = [Path(camera), Path(kept.first.background), *filter(None, (mask, plate))]
+        stage = Stage(outputs, hand, clock, stack, reopen, inputs=read)
         chosen = ModelChoice(model, device, trust)
         engine = stack.enter_context(closing(chosen.open(stage.source.size)))
         smaller = chosen.open_smaller(stage.source.size)

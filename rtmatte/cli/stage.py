@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,12 +64,15 @@ class Stage:
         clock: Clock,
         stack: ExitStack,
         reopen: Callable[[], Source],
+        *,
+        inputs: Sequence[Path] = (),
     ) -> None:
+        """Opens them; `inputs` are files that no recording may be written over."""
         self._choice, self._control, self._clock, self._stack = choice, control, clock, stack
         self.source: Source = stack.enter_context(reopen())
         size, fps = self.source.size, self.source.fps
         self._outputs = Outputs()
-        self._recorder = stack.enter_context(closing(Recorder(self._outputs, size=size, fps=fps)))
+        self._recorder = stack.enter_context(closing(Recorder(self._outputs, size=size, fps=fps, inputs=inputs)))
         self._keys = Keys(control, [control.settings.background, *BACKGROUNDS], recording=lambda: self._recorder.on)
         self._window: PreviewSink | None = None
         if choice.virtual_camera:

@@ -75,6 +75,8 @@ def open_source(
     of a folder. A video file has its own. A camera is watched: it is opened again whenever it is lost.
     """
     name, path = str(text), Path(text)
+    if not name:  # as a path it would be the folder one stands in
+        raise SourceError("expected a camera's number, a video file or a folder, found an empty name; give one")
     if name == "synthetic":
         from rtmatte.sources.synthetic import SyntheticSource
 

@@ -36,7 +36,9 @@ class SyntheticSource:
     ) -> None:
         """Refuses a `size` too small for the strip to be read, with SourceError."""
         if size[0] < SMALLEST[0] or size[1] < SMALLEST[1]:
-            raise SourceError(f"expected a synthetic scene of at least {SMALLEST[0]}x{SMALLEST[1]}, found {size}")
+            raise SourceError(
+                f"expected a synthetic scene of at least {SMALLEST[0]}x{SMALLEST[1]}, found {size[0]}x{size[1]}"
+            )
         self.name = "synthetic"
         self.size = size
         self.fps = fps
