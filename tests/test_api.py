@@ -108,6 +108,7 @@ def test_settings_are_shown_and_changed(bench: Bench) -> None:
         {"colour": "red"},
         {"background": "none"},
         {"background": "transparent"},
+        {"background": "side-by-side"},
         {"background": "/etc/passwd"},
         {"background": "beach.jpg"},
         {"background": "file:../../beach.jpg"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from threading import Event
 
 import numpy as np
@@ -10,11 +11,14 @@ import pytest
 
 from rtmatte.backends.fake import FakeEngine
 from rtmatte.clock import ManualClock
+from rtmatte.compose.backgrounds import BackgroundSpec
 from rtmatte.compose.checkerboard import DARK, LIGHT
+from rtmatte.compose.host import Compositor
 from rtmatte.control import Control
-from rtmatte.errors import InputError
+from rtmatte.errors import InputError, SourceError
 from rtmatte.frame import Frame, Mask, Phase
-from rtmatte.live import LiveLine
+from rtmatte.imaging import save_png
+from rtmatte.live import LiveLine, drawing
 from rtmatte.pipeline import Counts
 from rtmatte.settings import Settings
 from rtmatte.sinks.memory import MemorySink
@@ -83,6 +87,55 @@ def test_a_background_that_cannot_be_opened_leaves_the_old_one_and_a_warning() -
 
     assert corner(stage.sink.frames[-1]) == [0, 255, 0]
     assert any("nowhere.png" in sentence for sentence in stage.line.status.warnings)
+
+
+def test_a_background_that_cannot_be_opened_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, tried = Stage(), list[str]()
+
+    def opened(spec: BackgroundSpec, *rest: object, **named: object) -> Compositor:
+        tried.append(spec.path.name)
+        raise SourceError("expected a picture, found none in waves.png")
+
+    def change(seq: int) -> None:
+        if seq == 3:
+            monkeypatch.setattr(drawing, "open_compositor", opened)
+            monkeypatch.setattr(
+                drawing, "live_background", lambda text: BackgroundSpec("image", path=Path("waves.png"))
+            )
+            stage.control.change(background="waves.png")
+
+    stage.run(stage.frames(12, before=change))
+
+    assert tried == ["waves.png"]
+
+
+def test_a_background_whose_file_has_gone_can_still_be_changed(tmp_path: Path) -> None:
+    waves = tmp_path / "waves.png"
+    save_png(waves, np.full((9, 16, 3), 200, np.uint8))
+    stage = Stage(Settings(background=str(waves)))
+
+    def change(seq: int) -> None:
+        if seq == 6:
+            waves.unlink()
+            stage.control.change(background="green")
+
+    stage.run(stage.frames(12, before=change))
+
+    assert corner(stage.sink.frames[0]) == [200, 200, 200]
+    assert corner(stage.sink.frames[-1]) == [0, 255, 0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("green", "side-by-side"), ("blur", "transparent"), ("transparent", "blur"), ("side-by-side", "green")],
+)
+def test_what_goes_out_keeps_its_size_and_transparency(old: str, new: str) -> None:
+    stage = Stage(Settings(background=old))
+
+    stage.run(stage.frames(12, before=lambda seq: stage.control.change(background=new) if seq == 6 else None))
+
+    assert len({frame.pixels.shape for frame in stage.sink.frames}) == 1
+    assert f"start again with --background {new}" in stage.line.status.warnings[0]
 
 
 def test_a_line_does_not_begin_with_a_background_that_shows_the_room() -> None:

@@ -19,6 +19,7 @@ from rtmatte.errors import InputError
 from rtmatte.frame import Pixels
 from rtmatte.imaging import decode_mask, encode_jpeg
 from rtmatte.live import View
+from rtmatte.live.drawing import ALONE
 from rtmatte.settings import Settings, SettingsFolder
 
 VIEWS: tuple[View, ...] = get_args(View)
@@ -26,7 +27,7 @@ JPEG_QUALITY = 80
 
 _BACKGROUNDS = "blur, blur:1 to blur:100, green, #rrggbb, or file: and the name of a file that was sent"
 _FILE = "file:"  # a background file is called by its own name here, never by its path
-_WORDS = re.compile(r"blur(:.*)?|green|transparent|none|#.*", re.IGNORECASE)
+_WORDS = re.compile(r"blur(:.*)?|green|transparent|side-by-side|none|#.*", re.IGNORECASE)
 
 
 class Line(Protocol):
@@ -161,7 +162,7 @@ class Handlers:
 
 def _check_background(text: str) -> None:
     """Raises InputError for a background whose file has gone, or that is no picture: live outputs cannot show it."""
-    if parse_background(text).kind in ("none", "transparent"):
+    if parse_background(text).kind in ("none", *ALONE):
         raise InputError(f"expected {_BACKGROUNDS}; found {text!r}, which cannot be changed to while pictures go out")
 
 

@@ -23,20 +23,22 @@ from rtmatte.frame import Frame, Matte, Pixels
 from rtmatte.live.status import View
 from rtmatte.settings import Settings
 
+ALONE = ("transparent", "side-by-side")  # backgrounds whose pictures have another size or an alpha
 WANTED = 1.0  # seconds after its last request for which a view is copied
 
 
 class Painter:
     """Draws mattes as the settings say: background, look, the slate and the standing picture.
 
-    A background that cannot be opened leaves the one before it, and a warning. `render` belongs to one thread.
+    A background that cannot be opened, or would change the size or the transparency of what goes out, leaves the one
+    before it, and a warning. `render` belongs to one thread.
     """
 
     def __init__(self, control: Control, clock: Clock, video_source: VideoSource | None) -> None:
         """Opens the background of the settings; InputError when there is none such."""
         self.warnings: tuple[str, ...] = ()
         self._control, self._clock, self._video_source = control, clock, video_source
-        self._followed = control.settings
+        self._heard = self._followed = control.settings  # as they were given, and as they could be followed
         self._compositor = self._open(self._followed.background, ComposeOptions())
         self._slate: Compositor | None = None
         self._standing: Frame | None = None  # in memory of its own
@@ -46,7 +48,8 @@ class Painter:
     def render(self, matte: Matte) -> Frame:
         """Returns the picture as a leased frame."""
         settings = self._control.settings
-        if settings is not self._followed:
+        if settings is not self._heard:
+            self._heard = settings
             self._follow(settings)
         picture = self._drawn(matte, settings)
         self._views.take(matte, picture)
@@ -74,6 +77,7 @@ class Painter:
     def _follow(self, settings: Settings) -> None:
         if settings.background != self._followed.background:
             try:
+                _check_alike(settings.background, self._followed.background)
                 self._compositor = self._open(settings.background, ComposeOptions())
                 self._slate = None
             except InputError as error:
@@ -105,6 +109,13 @@ def live_background(text: str) -> BackgroundSpec:
     if spec.kind == "none":
         raise InputError("expected a background that hides the room, found none; `rtmatte file` knows that one")
     return spec
+
+
+def _check_alike(new: str, old: str) -> None:
+    """Raises InputError when pictures before the one background are no pictures for whoever gets those before the
+    other."""
+    if any(text.strip().lower() in ALONE for text in (new, old)):
+        raise InputError(f"an output cannot change from {old} to {new} on its way; start again with --background {new}")
 
 
 class Views:
