@@ -109,12 +109,41 @@ def test_a_silent_line_repeats_its_picture_and_then_shows_the_slate(backend: typ
         sink.keep_alive()  # nothing to do yet
         clock.advance(BEAT)
         sink.keep_alive()
-        clock.advance(HOLD - BEAT)
+        clock.advance(BEAT)
+        sink.keep_alive()
+        clock.advance(2 * BEAT)
+        assert clock.now() == HOLD
         sink.keep_alive()
 
-    written, repeated, slate = pictures(backend)
-    assert written.min() == repeated.min() == 200
+    written, *repeated, slate = pictures(backend)
+    assert [written.min(), *(each.min() for each in repeated)] == [200, 200, 200]
     assert tuple(slate[0, 0]) == SLATE
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.01, 0.1, 0.13, 0.2, 0.249])
+def test_whenever_the_beat_falls_an_old_picture_stands_for_a_second_at_most(
+    phase: float, backend: type[Recorder]
+) -> None:
+    clock = ManualClock()
+    with opened(clock=clock) as sink:
+        sink.write(frame(200))
+        clock.advance(phase)
+        while clock.now() <= HOLD:
+            sink.keep_alive()
+            clock.advance(BEAT)
+
+    assert tuple(pictures(backend)[-1][0, 0]) == SLATE
+
+
+def test_a_camera_of_one_picture_a_second_is_no_silent_one(backend: type[Recorder]) -> None:
+    clock = ManualClock()
+    with VirtualCameraSink(size=SIZE, fps=1, device="mine", pixel_format=PixelFormat.RGB, clock=clock) as sink:
+        sink.write(frame(200))
+        for _ in range(round(1 / BEAT)):
+            clock.advance(BEAT)
+            sink.keep_alive()
+
+    assert {shown.min() for shown in pictures(backend)} == {200}
 
 
 @pytest.mark.parametrize("pixel_format", PixelFormat)

@@ -165,12 +165,15 @@ class LiveLine:
         The cutter hears of blank ones, and of another shape, here: the frame that says so may be dropped on its way.
         """
         canvas = np.zeros((self.size[1], self.size[0], 3), np.uint8)
-        box: tuple[int, int, int, int] | None = None
+        fit, given = Fit.contain(self.size, self.size), self.size
+        first = True
         for frame in source:
-            before, fit = box, Fit.contain(frame.size, self.size)
-            box = fit.box
-            if frame.blank or (before is not None and before != box):
+            before = fit.box
+            if frame.size != given:
+                fit, given = Fit.contain(frame.size, self.size), frame.size
+            if frame.blank or (fit.box != before and not first):
                 self._cutter.interrupt()
+            first = False
             if frame.size != self.size:
                 fit.forward(frame.pixels, canvas)
                 frame = replace(frame, pixels=canvas)

@@ -35,8 +35,8 @@ HINTS = {
     "win32": "install OBS Studio, start its virtual camera once and stop it again",
 }
 SLATE = (52, 58, 66)  # RGB
-BEAT = 0.5  # seconds without a frame after which the last one is sent again; browsers give a silent camera up
-HOLD = 2.0  # seconds after which it is the slate instead: nobody shall take an old picture for a live one
+BEAT = 0.25  # seconds without a frame after which the last one is sent again; browsers give a silent camera up
+HOLD = 1.0  # seconds after which it is the slate instead: nobody shall take an old picture for a live one
 
 
 class VirtualCameraSink:
@@ -66,7 +66,8 @@ class VirtualCameraSink:
         self._camera = _open((width, height), fps, chosen, device, backend)
         self.device: str = self._camera.device
         self._sending = Lock()
-        self._written_at = -HOLD
+        self._hold = max(HOLD, 2 / fps)  # a camera of one picture a second is no silent one
+        self._written_at = -self._hold
         try:
             self._begin(chosen)
         except SinkError:
@@ -88,8 +89,8 @@ class VirtualCameraSink:
         """Sends again what the camera shows when it has been silent, the slate when it has been silent for long."""
         with self._sending:
             now = self._clock.now()
-            if now - self._sent_at >= BEAT:
-                if now - self._written_at >= HOLD:
+            if now - self._sent_at >= BEAT / 2:
+                if now - self._written_at > self._hold - BEAT:  # by the next beat it would have stood too long
                     self._canvas[:] = SLATE
                 self._send()
 
