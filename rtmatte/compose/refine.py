@@ -18,6 +18,7 @@ from rtmatte.compose.scratch import Bytes, Scratch
 from rtmatte.compose.steady import Steady
 from rtmatte.frame import Alpha, Matte
 
+BELOW, ABOVE = -1.0, 2.0  # beyond any alpha: a resize or a blur of ones gives 1.0000001 here and there
 SURE = 1 / 512  # an alpha so near to 0 or 1 is drawn as 0 or 1, which is less than half a level of any picture
 
 
@@ -87,7 +88,7 @@ class Refiner:
         if cover is not alpha:  # moved off its place, the edge has no detail to take from the frame
             edge_cover = self._edge.enlarged("cover", cover[self._edge.part(cover.shape)], cover.shape)
         inside = self._scratch.array("inside", cover.shape, np.uint8)
-        cv2.inRange(cover, 0.5, 1, inside)
+        cv2.inRange(cover, 0.5, ABOVE, inside)
         return Cutout(pixels, small, alpha, cover, inside, self._edge, edge_pixels, edge_alpha, edge_cover)
 
     def _mixed(self, alpha: Alpha, cover: Alpha) -> Bytes:
@@ -101,8 +102,8 @@ class Refiner:
             deep = 2 * wrap.reach(alpha.shape) + 1
             cv2.erode(least, np.ones((deep, deep), np.uint8), least)
         drawn = self._scratch.array("drawn", alpha.shape, np.uint8)
-        cv2.inRange(cover, SURE, 1, drawn)
-        cv2.inRange(least, 0, 1 - SURE, mixed)
+        cv2.inRange(cover, SURE, ABOVE, drawn)
+        cv2.inRange(least, BELOW, 1 - SURE, mixed)
         return cv2.bitwise_and(mixed, drawn, mixed).astype(np.uint8, copy=False)
 
     def _at_edge(self, alpha: Alpha, small: Bytes, pixels: Bytes, shape: tuple[int, ...]) -> Alpha:
