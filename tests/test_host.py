@@ -6,14 +6,12 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from rtmatte.clock import ManualClock
-from rtmatte.compose.backgrounds import Looped, Still, open_background, parse_background
+from rtmatte.compose.backgrounds import Looped, Still
 from rtmatte.compose.blur import SLATE
 from rtmatte.compose.host import (
     BESIDE,
@@ -23,57 +21,13 @@ from rtmatte.compose.host import (
     Compositor,
     Foreground,
     SideBySide,
-    open_compositor,
 )
 from rtmatte.compose.look import Look
 from rtmatte.errors import InputError
-from rtmatte.frame import Alpha, Frame, Matte, Phase
-from rtmatte.imaging import Size, resize
+from rtmatte.frame import Frame, Matte, Phase
+from rtmatte.imaging import Size
 from tests.assertions import assert_within_a_level
-
-SIZE: Size = (160, 90)
-ROOM = (250, 0, 250)  # a colour that nothing else has
-PERSON = (20, 180, 40)
-BEHIND = (30, 30, 200)
-
-
-def disc(size: Size = SIZE) -> Alpha:
-    width, height = size
-    y, x = np.mgrid[0:height, 0:width]
-    alpha: Alpha = np.clip((height * 0.3 - np.hypot(x - width / 2, y - height / 2)) / 4 + 0.5, 0, 1).astype(np.float32)
-    return alpha
-
-
-def scene(alpha: Alpha) -> NDArray[np.uint8]:
-    mixed: NDArray[np.uint8] = np.rint(
-        alpha[..., None] * np.array(PERSON) + (1 - alpha[..., None]) * np.array(ROOM)
-    ).astype(np.uint8)
-    return mixed
-
-
-def matte(
-    alpha: Alpha | None = None,
-    *,
-    seq: int = 0,
-    size: Size = SIZE,
-    working: Size | None = None,
-    pts: float | None = None,
-) -> Matte:
-    """A frame of the person in the room; `alpha` None is one without a trustworthy matte."""
-    pixels = scene(disc(size) if alpha is None else alpha)
-    small = None if alpha is None else resize(alpha, working or size)
-    return Matte(Frame(seq, pixels, 7.0, pts), small, Phase.LOST if alpha is None else Phase.TRACKING)
-
-
-def before(background: str, clock: ManualClock | None = None, options: ComposeOptions | None = None) -> Composite:
-    opened = open_background(parse_background(background))
-    return Composite(opened, options or ComposeOptions(), clock or ManualClock())
-
-
-def shows_the_room(pixels: NDArray[Any]) -> bool:
-    """Whether red and blue exceed green anywhere as they do in the room, at half its strength or more."""
-    colours = np.broadcast_to(pixels, (*pixels.shape[:2], max(3, pixels.shape[2]))).astype(int)
-    return bool((np.minimum(colours[..., 0], colours[..., 2]) - colours[..., 1] > 125).any())
+from tests.composites import BEHIND, SIZE, before, disc, matte, scene, shows_the_room
 
 
 def test_alpha_one_is_the_frame_and_alpha_zero_the_background_exactly() -> None:
@@ -226,63 +180,6 @@ def test_the_room_never_shows_without_a_matte(name: str) -> None:
         assert not shows_the_room(pixels)
 
 
-def test_the_alpha_picture_is_the_alpha_in_bytes() -> None:
-    alpha = disc()
-
-    found = AlphaPicture(ComposeOptions()).render(matte(alpha)).pixels
-
-    assert found.shape == (90, 160, 1)
-    np.testing.assert_array_equal(found[..., 0], np.rint(alpha * 255))
-
-
-def test_the_alpha_picture_and_the_cut_out_are_empty_without_a_matte() -> None:
-    for compositor in (
-        AlphaPicture(ComposeOptions()),
-        Foreground(ComposeOptions()),
-        Foreground(ComposeOptions(), layout=BESIDE),
-    ):
-        compositor.render(matte(disc()))
-
-        assert not compositor.render(matte(None)).pixels.any()
-
-
-def test_the_cut_out_is_straight_colour_with_nothing_of_the_room_under_alpha_zero() -> None:
-    alpha = disc()
-    of = matte(alpha)
-
-    found = Foreground(ComposeOptions(), look=Look(despill=0)).render(of).pixels
-
-    assert found.shape == (90, 160, 4)
-    np.testing.assert_array_equal(found[..., 3], np.rint(alpha * 255))
-    inside = found[..., 3] > 0
-    np.testing.assert_array_equal(found[..., :3][inside], of.frame.pixels[inside])
-    assert not found[..., :3][~inside].any()
-
-
-def test_colour_and_alpha_lie_side_by_side() -> None:
-    of = matte(disc(), working=(64, 36))
-
-    found = Foreground(ComposeOptions(), layout=BESIDE).render(of)
-
-    assert found.size == (2 * 160, 90)
-    cut = Foreground(ComposeOptions()).render(of).pixels
-    np.testing.assert_array_equal(found.pixels[:, :160], cut[..., :3])
-    np.testing.assert_array_equal(found.pixels[:, 160:], cut[..., 3:].repeat(3, axis=2))
-
-
-def test_side_by_side_is_input_alpha_and_composite() -> None:
-    of = matte(disc(), working=(64, 36))
-    options = ComposeOptions()
-
-    found = SideBySide(before("green"), options).render(of)
-
-    assert found.size == (3 * 160, 90)
-    first, second, third = np.split(found.pixels, 3, axis=1)
-    np.testing.assert_array_equal(first, of.frame.pixels)
-    np.testing.assert_array_equal(second, AlphaPicture(options).render(of).pixels.repeat(3, axis=2))
-    np.testing.assert_array_equal(third, before("green").render(of).pixels)
-
-
 def test_a_lease_stands_until_the_ring_comes_round() -> None:
     composite = before("green", options=ComposeOptions(leases=3))
     leased = [composite.render(matte(disc())).pixels for _ in range(4)]
@@ -324,16 +221,6 @@ def test_nothing_is_allocated_per_frame(name: str) -> None:
     smallest_picture = 256 * 144  # one byte per working pixel: less than any buffer of the hot path
     assert peak - before_frames < smallest_picture
     assert after - before_frames < smallest_picture / 8
-
-
-def test_none_is_the_frame_itself_and_transparent_the_cut_out() -> None:
-    of = matte(disc())
-    for text, channels in (("none", 3), ("transparent", 4), ("side-by-side", 3), ("green", 3)):
-        compositor = open_compositor(parse_background(text), ComposeOptions(), ManualClock())
-        assert compositor.render(of).pixels.shape[2] == channels
-
-    untouched = open_compositor(parse_background("none"), ComposeOptions(), ManualClock())
-    assert untouched.render(of) is of.frame
 
 
 @pytest.mark.parametrize(("hold", "leases"), [(-0.1, 4), (1.1, 4), (float("nan"), 4), (1.0, 1)])
