@@ -90,15 +90,27 @@ def variants(net: Lite) -> dict[str, Lite]:
     return made
 
 
-def score(net: Lite, clips: list[Clip], sha256: str) -> dict[str, float]:
-    """Returns the mean MAD x 1e3 over plain clips, and of the fifth frame after each kind of interruption."""
+def reading_the_bank_only(net: Lite) -> Lite:
+    """Returns the network with U = 1: nothing of the last frame's value is read."""
+    other = deepcopy(net)
+    other.reader = _OtherReader(net.reader, _bank_only)  # type: ignore[assignment]
+    return other
+
+
+def network_of(net: Lite, sha256: str) -> Network:
+    """Returns the network behind a session, run by PyTorch at the size of the frames."""
 
     def open_for(size: Size) -> Opened:
         width, height = size
         step = LiteStep(net, width=width, height=height)
         return Opened(EagerEngine(step, contract_of(net, width=width, height=height)), sha256)
 
-    network = Network("lite", open_for)
+    return Network("lite", open_for)
+
+
+def score(net: Lite, clips: list[Clip], sha256: str) -> dict[str, float]:
+    """Returns the mean MAD x 1e3 over plain clips, and of the fifth frame after each kind of interruption."""
+    network = network_of(net, sha256)
     rows: dict[str, list[float]] = {"plain": []}
     for clip in clips:
         rows["plain"].append(float(np.mean(evaluate(network, clip, rounds=1).per_frame["mad"])))

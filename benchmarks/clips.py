@@ -5,11 +5,12 @@ A clip reads its pictures when asked, so a long clip of large frames costs no me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import chain, cycle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +18,15 @@ from numpy.typing import NDArray
 from rtmatte.errors import InputError
 from rtmatte.frame import Mask
 from rtmatte.imaging import load_image, load_mask
+from training.data.footage import Video
 
 Pixels8 = NDArray[np.uint8]
 Matte8 = NDArray[np.uint8]
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
-FRAME_FOLDERS = ("com", "har", "src", "img")
-TRUTH_FOLDERS = ("pha", "alpha")
+VIDEOS = (".mp4", ".mov", ".mkv", ".avi")
+FRAME_NAMES = ("com", "har", "src", "img")
+TRUTH_NAMES = ("pha", "alpha")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -44,6 +47,8 @@ class Clip:
         """Returns the mask a user would give: the one made for the clip, else the first matte at 0.5."""
         if self.mask is not None:
             return self.mask()
+        if not self.has_truth(0):
+            raise InputError(f"expected a first mask of {self.name}, or a matte of its first frame, found neither")
         return Mask((self.truth(0) > 127).astype(np.float32))
 
     def has_truth(self, number: int) -> bool:
@@ -59,19 +64,67 @@ def back_and_forth(length: int) -> Iterator[int]:
     return cycle(chain(range(length), range(length - 2, 0, -1)))
 
 
-def find_clips(data: Path, only: str = "*") -> list[Clip]:
-    """Returns the clips below a folder, or in an .npz of made clips, whose name matches the pattern `only`.
+@dataclass(frozen=True, slots=True, repr=False)
+class Footage:
+    """Pictures in a folder by stem, or the frames of a video by number, as frames (H, W, 3) or as mattes (H, W)."""
 
-    A folder is a clip when it holds NNNN_img.* and NNNN_pha.* pictures, or two folders of pictures, one of
-    `FRAME_FOLDERS` and one of `TRUTH_FOLDERS`, paired by stem whatever their extensions.
-    An .npz holds `frames` uint8 [clip, frame, H, W, 3] RGB, `alpha` uint8 [clip, frame, H, W], and it may hold `tags`
-    [clip], which become part of the names. Raises InputError when there is no such clip, or a frame has no matte.
+    stems: tuple[str, ...]  # in order
+    colour: Callable[[str], Pixels8]
+    matte: Callable[[str], Matte8]
+
+
+def find_clips(data: Path, only: str = "*") -> list[Clip]:
+    """Returns the clips below a folder, or of a made set, whose name matches the pattern `only`.
+
+    A folder is a clip when it holds NNNN_img.* and NNNN_pha.* pictures, or one of `FRAME_NAMES` beside one of
+    `TRUTH_NAMES`, both folders of pictures or both videos. Pictures are paired by stem, whatever their extensions; a
+    frame may be without a matte, and is then not scored.
+    A made set is a folder or an .npz of `frames` uint8 [clip, frame, H, W, 3] RGB, `alpha` uint8 [clip, frame, H, W],
+    and perhaps `tags` [clip], which become part of the names. Raises InputError when there is no such clip, or a matte
+    has no frame.
     """
-    clips = _archived_clips(data) if data.suffix == ".npz" else _folder_clips(data)
+    made = data.suffix == ".npz" or (data / "frames.npy").is_file()
+    clips = _made_clips(data) if made else _folder_clips(data)
     chosen = [clip for clip in clips if fnmatchcase(clip.name, only)]
     if not chosen:
         raise InputError(f"expected a clip whose name matches {only!r}, found {', '.join(c.name for c in clips[:8])}")
     return chosen
+
+
+def find_footage(folder: Path, names: Sequence[str]) -> Footage | None:
+    """Returns the first of `names` that is a folder of pictures or a video in `folder`; None when none is."""
+    for name in names:
+        if found := pictures(folder / name):
+            return footage_of(found)
+        for suffix in VIDEOS:
+            if (folder / f"{name}{suffix}").is_file():
+                video = Video(folder / f"{name}{suffix}")
+                return Footage(
+                    tuple(map(str, range(video.length))),
+                    lambda stem, video=video: video.frame(int(stem)),  # type: ignore[misc]
+                    lambda stem, video=video: np.ascontiguousarray(video.frame(int(stem))[..., 1]),  # type: ignore[misc]
+                )
+    return None
+
+
+def footage_of(found: dict[str, Path]) -> Footage:
+    """Returns pictures, given by stem, in order of their names."""
+    return Footage(tuple(sorted(found)), lambda stem: load_image(found[stem]), lambda stem: read_matte(found[stem]))
+
+
+def paired(name: str, frames: Footage, truth: Footage) -> Clip:
+    """Returns the clip of the frames and those mattes that there are; InputError when a matte belongs to no frame."""
+    if unpaired := sorted(set(truth.stems) - set(frames.stems)):
+        raise InputError(f"{name}: expected a frame for every matte, of the same name; {unpaired[0]!r} is alone")
+    known = frozenset(truth.stems)
+    annotated = frozenset(number for number, stem in enumerate(frames.stems) if stem in known)
+    return Clip(
+        name,
+        len(frames.stems),
+        lambda n: frames.colour(frames.stems[n]),
+        lambda n: truth.matte(frames.stems[n]),
+        annotated=None if len(annotated) == len(frames.stems) else annotated,
+    )
 
 
 def read_matte(path: Path) -> Matte8:
@@ -81,36 +134,27 @@ def read_matte(path: Path) -> Matte8:
 
 def _folder_clips(data: Path) -> list[Clip]:
     if not data.is_dir():
-        raise InputError(f"expected a folder of clips or an .npz of made clips, found neither at {data}")
+        raise InputError(f"expected a folder of clips or a set of made clips, found neither at {data}")
     folders = [data, *sorted(path for path in data.rglob("*") if path.is_dir())]
     clips = [clip for folder in folders if (clip := _folder_clip(folder, data)) is not None]
     if not clips:
         raise InputError(
-            f"no clip in {data}: expected folders with NNNN_img.* and NNNN_pha.*, or with the folders "
-            f"{' or '.join(FRAME_FOLDERS)} and {' or '.join(TRUTH_FOLDERS)}"
+            f"no clip in {data}: expected folders with NNNN_img.* and NNNN_pha.*, or with "
+            f"{' or '.join(FRAME_NAMES)} beside {' or '.join(TRUTH_NAMES)}, folders or videos"
         )
     return clips
 
 
 def _folder_clip(folder: Path, root: Path) -> Clip | None:
     """Returns the clip that `folder` is, named by its place below `root`; None when it is none."""
-    files = pictures(folder)
-    frames = {stem.removesuffix("_img"): path for stem, path in files.items() if stem.endswith("_img")}
-    mattes = {stem.removesuffix("_pha"): path for stem, path in files.items() if stem.endswith("_pha")}
-    if not frames:
-        frames = _first_folder(folder, FRAME_FOLDERS)
-        mattes = _first_folder(folder, TRUTH_FOLDERS)
-    if not frames or not mattes:
-        return None
-    if unpaired := sorted(frames.keys() ^ mattes.keys()):
-        raise InputError(f"{folder}: every frame has one matte of the same name; {unpaired[0]!r} is alone")
-    pairs = [(path, mattes[stem]) for stem, path in sorted(frames.items())]
     name = folder.relative_to(root).as_posix() if folder != root else folder.name
-    return Clip(name, len(pairs), lambda n: load_image(pairs[n][0]), lambda n: read_matte(pairs[n][1]))
-
-
-def _first_folder(folder: Path, names: tuple[str, ...]) -> dict[str, Path]:
-    return next((found for name in names if (found := pictures(folder / name))), {})
+    files = pictures(folder)
+    shown = {stem.removesuffix("_img"): path for stem, path in files.items() if stem.endswith("_img")}
+    mattes = {stem.removesuffix("_pha"): path for stem, path in files.items() if stem.endswith("_pha")}
+    if shown and mattes:
+        return paired(name, footage_of(shown), footage_of(mattes))
+    frames, truth = find_footage(folder, FRAME_NAMES), find_footage(folder, TRUTH_NAMES)
+    return paired(name, frames, truth) if frames and truth else None
 
 
 def pictures(folder: Path) -> dict[str, Path]:
@@ -120,13 +164,11 @@ def pictures(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in folder.iterdir() if path.suffix.lower() in PICTURES}
 
 
-def _archived_clips(path: Path) -> list[Clip]:
+def _made_clips(path: Path) -> list[Clip]:
     try:
-        with np.load(path) as arrays:
-            frames, alpha = arrays["frames"], arrays["alpha"]
-            tags = arrays["tags"].tolist() if "tags" in arrays else [""] * len(frames)
+        frames, alpha, tags = _arrays(path)
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"expected an .npz with `frames` and `alpha`, found {path}: {error}") from error
+        raise InputError(f"expected a made set with `frames` and `alpha`, found {path}: {error}") from error
     if frames.shape != (*alpha.shape, 3) or frames.ndim != 5 or frames.dtype != np.uint8 or alpha.dtype != np.uint8:
         raise InputError(
             f"{path}: expected uint8 frames [clip, frame, H, W, 3] and alpha [clip, frame, H, W], "
@@ -134,6 +176,18 @@ def _archived_clips(path: Path) -> list[Clip]:
         )
     if 0 in frames.shape:
         raise InputError(f"{path}: expected at least one clip of one frame, found shape {frames.shape}")
-    names = [f"{path.stem}-{number:03d} {tag}".rstrip() for number, tag in enumerate(tags)]
+    names = [f"{path.stem}-{number:03d} {tag}".rstrip() for number, tag in enumerate(tags or [""] * len(frames))]
     parts = zip(names, frames, alpha, strict=True)
     return [Clip(name, len(clip), clip.__getitem__, truth.__getitem__) for name, clip, truth in parts]
+
+
+def _arrays(path: Path) -> tuple[NDArray[Any], NDArray[Any], list[str]]:
+    """Frames, alpha and tags: out of an archive at once, out of a folder when they are looked at."""
+    if path.suffix == ".npz":
+        with np.load(path) as arrays:
+            tags = arrays["tags"].tolist() if "tags" in arrays else []
+            return arrays["frames"], arrays["alpha"], tags
+    tags = np.load(path / "tags.npy").tolist() if (path / "tags.npy").is_file() else []
+    mapped = (np.load(path / f"{name}.npy", mmap_mode="r") for name in ("frames", "alpha"))
+    frames, alpha = map(np.asarray, mapped)  # still on the disk, and otherwise plain arrays
+    return frames, alpha, tags

@@ -75,14 +75,21 @@ class Network:
         ]
 
 
-def open_network(model: str, options: SessionOptions = SessionOptions()) -> Network:
+def open_network(model: str, options: SessionOptions = SessionOptions(), *, threads: int | None = None) -> Network:
     """Returns the network that `rtmatte` itself would run for `model`, the name of a bundled one or a file.
 
     Of a bundled model each clip gets the graph that fits its frames best. What the engine has to say goes to stderr.
     """
 
+    note = partial(print, file=sys.stderr)
+
     def open_for(size: Size) -> Opened:
         path = Path(model) if Path(model).is_file() else models.find(model, size)
-        return Opened(open_engine(path, size=size, note=partial(print, file=sys.stderr)), sha256_of(path))
+        return Opened(open_engine(path, size=size, threads=threads, note=note), sha256_of(path))
 
     return Network(Path(model).stem, open_for, options)
+
+
+def identity_of(model: str) -> str:
+    """Returns what changes when a model does: the file's sha256, or that of the list of the bundled ones."""
+    return sha256_of(Path(model) if Path(model).is_file() else models.FOLDER / models.MANIFEST)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.baselines import HeldMask
 from benchmarks.quality.evaluate import Result, evaluate
-from benchmarks.quality.ledger import Ledger
+from benchmarks.quality.ledger import ResultLedger
 from benchmarks.quality.plot import mean_curve, plot_scores
 from benchmarks.quality.published import PUBLISHED, published, source
 from benchmarks.quality.sets import LARGE, REAL, SMALL, open_set
@@ -181,23 +181,23 @@ def test_published_figures_stand_below_ours_and_steps_are_timed() -> None:
 
 def test_finished_clips_are_read_back_and_only_if_settings_and_model_are_the_same(tmp_path: Path) -> None:
     path, settings = tmp_path / "run" / "scores.jsonl", {"data": "set", "rounds": 1}
-    Ledger(path, settings, {"ours": "abc"}).add(result())
+    ResultLedger(path, settings, {"ours": "abc"}).add(result())
 
-    assert Ledger(path, settings, {"ours": "abc"}).find("ours", "a") == result()
-    assert Ledger(path, settings, {"ours": "abc"}).find("ours", "b") is None
-    assert Ledger(path, settings, {"ours": "def"}).find("ours", "a") is None
-    assert Ledger(path, settings | {"rounds": 3}, {"ours": "abc"}).find("ours", "a") is None
+    assert ResultLedger(path, settings, {"ours": "abc"}).find("ours", "a") == result()
+    assert ResultLedger(path, settings, {"ours": "abc"}).find("ours", "b") is None
+    assert ResultLedger(path, settings, {"ours": "def"}).find("ours", "a") is None
+    assert ResultLedger(path, settings | {"rounds": 3}, {"ours": "abc"}).find("ours", "a") is None
 
 
 def test_a_line_that_a_killed_run_left_half_written_is_made_again(tmp_path: Path) -> None:
     path = tmp_path / "scores.jsonl"
-    Ledger(path, {}, {}).add(result(clip="a"))
+    ResultLedger(path, {}, {}).add(result(clip="a"))
     whole = path.read_text()
     path.write_text(whole + whole[: len(whole) // 2])
 
-    Ledger(path, {}, {}).add(result(clip="b"))
+    ResultLedger(path, {}, {}).add(result(clip="b"))
 
-    again = Ledger(path, {}, {})
+    again = ResultLedger(path, {}, {})
     assert again.find("ours", "a") == result(clip="a")
     assert again.find("ours", "b") == result(clip="b")
 

@@ -45,37 +45,45 @@ class MadeMaterial:
     """Clips made from cut-outs (harmonised, one set of parameters a clip), and masks of real footage where there are.
 
     Without `videos` or `pictures` the alpha of made clips, cut at one half, stands for the masks: enough to see a
-    strategy work, not what core supervision is for.
+    strategy work. Those clips are `masked`'s, of people whose mattes the first pass does not see, or else `maker`'s.
     """
 
-    def __init__(self, maker: ClipMaker, videos: Sequence[MaskClip] = (), pictures: Sequence[MaskClip] = ()) -> None:
-        self._maker = maker
+    def __init__(
+        self,
+        maker: ClipMaker,
+        videos: Sequence[MaskClip] = (),
+        pictures: Sequence[MaskClip] = (),
+        *,
+        masked: ClipMaker | None = None,
+    ) -> None:
+        self._maker, self._masked = maker, masked or maker
         self._videos, self._pictures = videos, pictures
 
     def matting(self, stage: Stage, number: int) -> Batch:
-        return self._made(stage, number, still=stage.matting == "stills")
+        return _made(self._maker, stage, number, still=stage.matting == "stills")
 
     def masked(self, stage: Stage, number: int, *, still: bool) -> Batch:
         footage = self._pictures if still else self._videos
         if not footage:
-            made = self._made(stage, number, still=still)
+            made = _made(self._masked, stage, number, still=still)
             return Batch(made.frames, (made.truth > 0.5).float(), made.mask, still)
         dice = Dice(number)
         sampling = Sampling(stage.size, stage.frames, stage.batch, stage.skip)
         frames, truth = sample_masked(footage, sampling, dice, still=still)
         return Batch(frames, truth, given_mask(truth[:, 0], dice), still)
 
-    @torch.no_grad()
-    def _made(self, stage: Stage, number: int, *, still: bool) -> Batch:
-        height, width = stage.size
-        options = ClipOptions(
-            height=height,
-            width=width,
-            frames=stage.frames,
-            batch=stage.batch,
-            gap=(1, stage.skip),
-            cutout=0.0 if still else 0.5,
-        )
-        self._maker.restart(number)
-        clip = self._maker.make(options)
-        return Batch(clip.frames, clip.alpha, clip.mask, still)
+
+@torch.no_grad()
+def _made(maker: ClipMaker, stage: Stage, number: int, *, still: bool) -> Batch:
+    height, width = stage.size
+    options = ClipOptions(
+        height=height,
+        width=width,
+        frames=stage.frames,
+        batch=stage.batch,
+        gap=(1, stage.skip),
+        cutout=0.0 if still else 0.5,
+    )
+    maker.restart(number)
+    clip = maker.make(options)
+    return Batch(clip.frames, clip.alpha, clip.mask, still)

@@ -25,18 +25,16 @@ from benchmarks import report
 from benchmarks.baselines import BASELINES, Method
 from benchmarks.clips import Clip, find_clips
 from benchmarks.metrics import MetricProtocol
-from benchmarks.network import open_network
+from benchmarks.network import identity_of, open_network
 from benchmarks.quality import published
 from benchmarks.quality.evaluate import ROUNDS, Result, evaluate
-from benchmarks.quality.ledger import Ledger
+from benchmarks.quality.ledger import ResultLedger
 from benchmarks.quality.plot import plot_scores
 from benchmarks.quality.sets import SETS, BenchmarkSet, open_set
 from benchmarks.quality.sheet import contact_sheet, picked_frames
 from benchmarks.quality.table import score_table, scores
-from rtmatte import models
 from rtmatte.errors import InputError
 from rtmatte.imaging import save_png
-from rtmatte.modelfile import sha256_of
 from rtmatte.session import SessionOptions
 
 
@@ -64,8 +62,8 @@ def main(
     settings: dict[str, Any] = {"data": data.name, "rounds": rounds, "protocol": protocol}
     if public:
         settings |= {"set": public.name, "settings": asdict(public.settings)}
-    known = {network.name: _identity(name) for network, name in zip(networks, model, strict=True)}
-    ledger = Ledger(resume, settings, known) if resume else None
+    known = {network.name: identity_of(name) for network, name in zip(networks, model, strict=True)}
+    ledger = ResultLedger(resume, settings, known) if resume else None
     results: dict[str, list[Result]] = {method.name: [] for method in methods}
     for clip in track(_clips(public, data, only), "clips", console=Console(stderr=True)):
         picked = picked_frames(clip) if sheet else []
@@ -96,7 +94,12 @@ def _clips(public: BenchmarkSet | None, data: Path, only: str) -> Sequence[Clip]
 
 
 def _scored(
-    method: Method, clip: Clip, rounds: int, protocol: MetricProtocol, picked: Sequence[int], ledger: Ledger | None
+    method: Method,
+    clip: Clip,
+    rounds: int,
+    protocol: MetricProtocol,
+    picked: Sequence[int],
+    ledger: ResultLedger | None,
 ) -> Result:
     """The result of an earlier run if there is one, else of this, written down at once."""
     result = ledger.find(method.name, clip.name) if ledger else None
@@ -105,11 +108,6 @@ def _scored(
         if ledger:
             ledger.add(result)
     return result
-
-
-def _identity(model: str) -> str:
-    """What changes when a model does: the file's sha256, or that of the list of the bundled ones."""
-    return sha256_of(Path(model) if Path(model).is_file() else models.FOLDER / models.MANIFEST)
 
 
 def _write_sheet(folder: Path, clip: Clip, scored: Sequence[Result], picked: Sequence[int]) -> None:

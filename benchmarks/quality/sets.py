@@ -2,14 +2,15 @@
 
 | set                   | frames                                       | truth                             |
 | --------------------- | -------------------------------------------- | --------------------------------- |
-| videomatte            | `<subset>/<clip>/com/`                       | `<subset>/<clip>/pha/`            |
-| youtubematte          | `<subset>/<clip>/har/`                       | `<subset>/<clip>/pha/`            |
+| videomatte            | `<subset>/<clip>/com/`, or har, src, a video | `<subset>/<clip>/pha/` or a video |
+| youtubematte          | `<subset>/<clip>/har/`, or com, src, a video | `<subset>/<clip>/pha/` or a video |
 | crgnn                 | `image_allframe/<clip>/`                     | `alpha/<clip>/`, every 10th frame |
 | videomatte240k, vm800 | `fgr/<clip>/` or video, on a made background | `pha/<clip>/` or video            |
 | aisegment, p3m        | the pictures                                 | the mattes                        |
 
 First masks are `<subset>/<clip>.png` or `<clip>.png` in a folder of their own (crgnn: `mask/`). Without that folder
-the first truth at 0.5 is given. Frames and truth belong together by stem, whatever their extensions.
+the first truth at 0.5 is given. Frames and truth belong together by stem, whatever their extensions; frames without
+truth are played, not scored. Nothing else that a set holds, such as `fgr/`, is needed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.clips import Clip, Pixels8, pictures, read_matte
+from benchmarks.clips import (
+    FRAME_NAMES,
+    TRUTH_NAMES,
+    Clip,
+    Pixels8,
+    find_footage,
+    paired,
+    pictures,
+    read_matte,
+)
 from benchmarks.metrics import MetricProtocol
 from rtmatte.errors import InputError
 from rtmatte.frame import Mask
@@ -99,22 +109,19 @@ def _mask_of(clip: str, masks: Path) -> Path:
     raise InputError(f"expected a first mask of {clip} at {places[0]} or {places[1]}, found neither; check --masks")
 
 
-def _composites(frames: str) -> Callable[[Path], list[Clip]]:
-    """A set of `<subset>/<clip>/{frames,pha}` folders."""
+def _composites(own: str) -> Callable[[Path], list[Clip]]:
+    """A set of `<subset>/<clip>` folders; its frames are called `own`, or what another set calls them."""
+    names = dict.fromkeys((own, *FRAME_NAMES))
 
     def find(data: Path) -> list[Clip]:
-        folders = sorted(folder.parent for folder in data.rglob("pha") if (folder.parent / frames).is_dir())
-        return [_paired(folder.relative_to(data).as_posix(), folder / frames, folder / "pha") for folder in folders]
+        clips = []
+        for folder in sorted(path for path in data.rglob("*") if path.is_dir()):
+            frames, truth = find_footage(folder, tuple(names)), find_footage(folder, TRUTH_NAMES)
+            if frames and truth:
+                clips.append(paired(folder.relative_to(data).as_posix(), frames, truth))
+        return clips
 
     return find
-
-
-def _paired(name: str, frames: Path, truth: Path) -> Clip:
-    shown, mattes = pictures(frames), pictures(truth)
-    pairs = [(path, mattes[stem]) for stem, path in sorted(shown.items()) if stem in mattes]
-    if not pairs:
-        raise InputError(f"expected frames and mattes of the same names in {frames} and {truth}, found none")
-    return Clip(name, len(pairs), lambda n: load_image(pairs[n][0]), lambda n: read_matte(pairs[n][1]))
 
 
 def _crgnn(data: Path) -> list[Clip]:
