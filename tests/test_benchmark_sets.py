@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -59,6 +60,54 @@ def test_composites_are_found_below_their_subsets(tmp_path: Path, name: str, fol
     clip = found.clips[1]
     assert int(clip.frame(2)[0, 0, 0]) == 52
     assert np.array_equal(clip.truth(2), person(2))
+
+
+@pytest.mark.parametrize("folder", ["com", "har", "src"])
+@pytest.mark.parametrize("name", ["videomatte", "youtubematte"])
+def test_the_input_folder_may_have_the_name_it_has_in_another_set(tmp_path: Path, name: str, folder: str) -> None:
+    composites(tmp_path, folder)
+
+    assert [clip.length for clip in open_set(name, tmp_path).clips] == [3, 3]
+
+
+def test_a_set_takes_its_own_folder_where_there_are_two(tmp_path: Path) -> None:
+    composites(tmp_path, "com")
+    for subset in ("set_motion", "set_static"):
+        for number in range(3):
+            write(tmp_path / subset / "0001" / "har" / f"{number:04d}.png", frame(200))
+
+    assert int(open_set("youtubematte", tmp_path).clips[0].frame(0)[0, 0, 0]) == 200
+    assert int(open_set("videomatte", tmp_path).clips[0].frame(0)[0, 0, 0]) == 50
+
+
+def test_large_sets_come_as_jpeg_small_ones_as_png_and_both_may_be_mixed(tmp_path: Path) -> None:
+    for number in range(2):
+        for part, pixels in (("com", frame(80)), ("pha", person(number))):
+            path = tmp_path / "set_motion" / "0001" / part / f"{number:04d}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(path), pixels, [cv2.IMWRITE_JPEG_QUALITY, 100])
+    write(tmp_path / "set_motion" / "0001" / "com" / "0002.png", frame(90))
+
+    (clip,) = open_set("videomatte", tmp_path).clips
+
+    assert (clip.length, sorted(clip.annotated or ())) == (3, [0, 1])
+    assert int(np.abs(clip.truth(1).astype(int) - person(1)).max()) < 30
+    assert int(clip.frame(2)[0, 0, 0]) == 90
+
+
+def test_a_set_may_come_as_pairs_of_videos(tmp_path: Path) -> None:
+    folder = tmp_path / "set_motion" / "0001"
+    folder.mkdir(parents=True)
+    for part, levels in (("har", (40, 80)), ("pha", (0, 255))):
+        writer = cv2.VideoWriter(str(folder / f"{part}.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 24, (32, 16))
+        for level in levels:
+            writer.write(np.full((16, 32, 3), level, np.uint8))
+        writer.release()
+
+    (clip,) = open_set("youtubematte", tmp_path).clips
+
+    assert clip.name == "set_motion/0001"
+    assert [abs(int(clip.truth(n)[8, 8]) - level) < 6 for n, level in enumerate((0, 255))] == [True, True]
 
 
 def test_large_frames_have_the_settings_of_large_frames(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -64,12 +65,83 @@ def test_a_folder_that_is_itself_a_clip_has_its_own_name(tmp_path: Path) -> None
     assert find_clips(tmp_path / "walk")[0].name == "walk"
 
 
-def test_a_frame_without_a_matte_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_frame_without_a_matte_is_played_and_not_scored(tmp_path: Path) -> None:
+    for number in range(3):
+        save_frame(tmp_path / f"000{number}_img.png", number)
+    save_matte(tmp_path / "0000_pha.png", 255)
+    save_matte(tmp_path / "0002_pha.png", 7)
+
+    (clip,) = find_clips(tmp_path)
+
+    assert clip.length == 3
+    assert [clip.has_truth(number) for number in range(3)] == [True, False, True]
+    assert clip.truth(2)[0, 0] == 7
+    assert clip.first_mask().area == 1
+
+
+def test_a_clip_whose_first_frame_has_no_matte_needs_a_mask(tmp_path: Path) -> None:
+    for number in range(2):
+        save_frame(tmp_path / f"{number}_img.png", number)
+    save_matte(tmp_path / "1_pha.png", 255)
+
+    with pytest.raises(InputError, match="a first mask"):
+        find_clips(tmp_path)[0].first_mask()
+
+
+def test_a_matte_without_a_frame_is_refused_by_name(tmp_path: Path) -> None:
     save_frame(tmp_path / "0000_img.png", 1)
-    save_frame(tmp_path / "0001_img.png", 1)
     save_matte(tmp_path / "0000_pha.png", 1)
+    save_matte(tmp_path / "0001_pha.png", 1)
 
     with pytest.raises(InputError, match="'0001' is alone"):
+        find_clips(tmp_path)
+
+
+def test_mattes_may_be_grey_transparent_or_jpeg(tmp_path: Path) -> None:
+    shape = np.zeros((16, 16), np.uint8)
+    shape[4:12] = 255
+    for name in ("grey", "clear", "lossy"):
+        save_frame(tmp_path / name / "com" / "0.png", 1)
+        (tmp_path / name / "pha").mkdir()
+    save_png(tmp_path / "grey" / "pha" / "0.png", shape)
+    bgra = np.dstack([np.full((16, 16, 3), 9, np.uint8), shape])
+    assert cv2.imwrite(str(tmp_path / "clear" / "pha" / "0.png"), bgra)
+    assert cv2.imwrite(str(tmp_path / "lossy" / "pha" / "0.jpg"), shape)
+
+    found = {clip.name: clip.truth(0) for clip in find_clips(tmp_path)}
+
+    assert np.array_equal(found["grey"], shape)
+    assert np.array_equal(found["clear"], shape)
+    assert int(np.abs(found["lossy"].astype(int) - shape).max()) < 8
+
+
+def test_two_videos_are_a_clip(tmp_path: Path) -> None:
+    for name, levels in (("com", (10, 90, 170)), ("pha", (0, 128, 255))):
+        writer = cv2.VideoWriter(str(tmp_path / f"{name}.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 24, (32, 16))
+        for level in levels:
+            writer.write(np.full((16, 32, 3), level, np.uint8))
+        writer.release()
+
+    (clip,) = find_clips(tmp_path)
+
+    assert clip.length == 3
+    assert abs(int(clip.frame(2)[8, 8, 0]) - 170) < 6
+    assert [abs(int(clip.truth(n)[8, 8]) - level) < 6 for n, level in enumerate((0, 128, 255))] == [True] * 3
+
+
+def test_a_made_set_in_a_folder_is_read_when_it_is_looked_at(tmp_path: Path) -> None:
+    frames = np.arange(2 * 3 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 3, 4, 5, 3)
+    np.save(tmp_path / "frames.npy", frames)
+    np.save(tmp_path / "alpha.npy", frames[..., 0])
+    np.save(tmp_path / "tags.npy", np.array(["single", "twins"]))
+
+    (clip,) = find_clips(tmp_path, "*twins")
+
+    assert clip.name == f"{tmp_path.name}-001 twins"
+    np.testing.assert_array_equal(clip.frame(2), frames[1, 2])
+    assert type(clip.frame(2)) is np.ndarray
+    (tmp_path / "alpha.npy").unlink()
+    with pytest.raises(InputError, match="made set"):
         find_clips(tmp_path)
 
 
