@@ -60,6 +60,26 @@ def test_every_pass_lowers_its_loss(tmp_path: Path) -> None:
         assert ended < 0.8 * begun, name
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", PUBLISHED, ids=lambda stage: stage.name)
+def test_two_hundred_steps_of_every_stage_lower_its_loss(tmp_path: Path, stage: Stage) -> None:
+    weighing = Weighing(points=64, band_pixels=64)
+    tiny = replace(stage, steps=200, size=TINY.size, frames=2, batch=1, rate=TINY.rate, weighing=weighing)
+
+    trained(tmp_path, steps=(tiny,))
+
+    sums = [sum(value for name, value in record.items() if name != "step") for record in curve(tmp_path)]
+    assert len(sums) == 200
+    assert sum(sums[-40:]) < 0.6 * sum(sums[:40])
+
+
+def test_a_stage_skips_ever_more_frames_and_few_again_at_its_end() -> None:
+    stage = replace(PUBLISHED[0], steps=200)
+
+    assert [stage.at(within).skip for within in (0, 49, 50, 100, 150, 199)] == [5, 5, 10, 15, 5, 5]
+    assert TINY.at(7) == TINY
+
+
 def test_a_killed_run_comes_back_to_the_same_curve_and_the_same_weights(tmp_path: Path) -> None:
     steps = (replace(TINY, steps=6),)
     for name in ("whole", "killed"):

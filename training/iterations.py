@@ -129,6 +129,7 @@ class StrategyTrainer:
     def _iteration(self, stage: Stage, within: int) -> dict[str, float]:
         """One iteration: a matting pass, a segmentation pass and, in later stages, core supervision."""
         self.net.train()
+        stage = stage.at(within)
         for group in self.optimiser.param_groups:
             group["lr"] = stage.rate * group["share"]
         weighing, still = stage.weighing, stage.matting == "stills"

@@ -25,21 +25,31 @@ class Stage:
     frames: int
     batch: int
     rate: float
-    skip: int  # the most frames of the source from one frame of a clip to the next
+    skip: int = 5  # the most frames of the source from one frame of a clip to the next
+    skips: tuple[int, ...] = ()  # the same in equal parts of the stage, one after the other
     matting: Matter = "video"  # stills are given a made motion
     core: bool = False  # the third pass
     fused: bool = True  # memory fusion
     unclamped: int = 0  # first iterations without the clamp, for an untrained head
     weighing: Weighing = field(default_factory=Weighing)
 
+    def at(self, within: int) -> Stage:
+        """Returns the stage as it is in its iteration `within`, counted from 0."""
+        if not self.skips:
+            return self
+        return replace(self, skip=self.skips[min(within * len(self.skips) // self.steps, len(self.skips) - 1)])
+
 
 Stages = tuple[Stage, ...]
 
-# MatAnyone's training, as its configuration has it: 8 processes of 2 clips, a constant rate.
+SKIPS = (5, 10, 15, 5)
+
+# MatAnyone's training, as its configuration has it: 8 processes of 2 clips, a constant rate. That clips skip more and
+# more frames, and few again at the end, is its, too; that these parts are equally long is ours.
 PUBLISHED: Stages = (
-    Stage("video", 80_000, (384, 384), frames=3, batch=2, rate=1e-4, skip=5, unclamped=100),
-    Stage("longer", 40_000, (480, 480), frames=8, batch=2, rate=1e-4, skip=10, core=True),
-    Stage("stills", 20_000, (480, 480), frames=8, batch=2, rate=1e-5, skip=15, matting="stills", core=True),
+    Stage("video", 80_000, (384, 384), frames=3, batch=2, rate=1e-4, skips=SKIPS, unclamped=100),
+    Stage("longer", 40_000, (480, 480), frames=8, batch=2, rate=1e-4, skips=SKIPS, core=True),
+    Stage("stills", 20_000, (480, 480), frames=8, batch=2, rate=1e-5, skips=SKIPS, matting="stills", core=True),
 )
 
 
