@@ -13,7 +13,7 @@ PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 TORCH := $(shell sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-engines test-serve test-browser test-vm check bench train clean
+.PHONY: help env demo test test-engines test-serve test-browser test-vm check bench results train clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,29 @@ check: $(VENV)/.dev  ## format, lint, and types on three platforms
 bench: $(VENV)/.dev  ## latency of the network and of the compositor on this machine
 	$(RUN) -m benchmarks.latency
 	$(RUN) -m benchmarks.compositing
+
+# What the model card shows of quality. 200 clips a question take ten minutes on two idle cores; what was answered before a
+# run was stopped is kept in runs/.
+RESULTS := benchmarks/results
+MADE := runs/made
+results: $(VENV)/.dev  ## measure the default network again, for README and model card: DATA=folder, half an hour
+	@test -n '$(DATA)' || { echo 'say where the data lies: make results DATA=folder' >&2; exit 2; }
+	for set in mixed returns twins person; do \
+	    test -d $(MADE)/$$set || $(RUN) -m training.data.held_out --shared '$(DATA)' --set $$set || exit 1; \
+	done
+	$(RUN) -m benchmarks.quality --data '$(DATA)/webcam/val' --json $(RESULTS)/quality-val.json
+	$(RUN) -m benchmarks.quality --data $(MADE)/mixed --resume runs/quality-made.jsonl --json $(RESULTS)/quality-made.json
+	$(RUN) -m benchmarks.identity --data $(MADE)/returns --data $(MADE)/twins --resume runs/identity.jsonl \
+	    --json $(RESULTS)/identity-made.json
+	$(RUN) -m benchmarks.identity.bank training/checkpoints/lite.pt --data $(MADE)/returns --only '*-0[0-4]*' \
+	    --resume runs/bank.jsonl --json $(RESULTS)/bank-made.json
+	$(RUN) -m benchmarks.person --data $(MADE)/person --json $(RESULTS)/person-made.json
+	$(RUN) -m benchmarks.person --data '$(DATA)/webcam/val' --json $(RESULTS)/person-val.json
+	$(RUN) -m benchmarks.recovery --data $(MADE)/mixed --only '*single' --json $(RESULTS)/recovery-made.json
+	$(RUN) -m benchmarks.recovery --data '$(DATA)/webcam/val' --json $(RESULTS)/recovery-val.json
+	$(RUN) -m benchmarks.drift --data '$(DATA)/webcam/val' --json $(RESULTS)/drift-val.json
+	$(RUN) -m benchmarks.ablation training/checkpoints/lite.pt --data '$(DATA)/webcam/val' --json $(RESULTS)/ablation-val.json
+	$(RUN) -m benchmarks.figures
 
 train: $(VENV)/.dev  ## train the default network on DATA=folder; goes on where it was stopped
 	@test -n '$(DATA)' || { echo 'say where the training data lies: make train DATA=folder' >&2; exit 2; }

@@ -228,6 +228,15 @@ def test_published_figures_stand_below_ours_and_steps_are_timed() -> None:
     assert scores({"ours": [result()]})["ours"]["step_ms"]["p50"] == 6.0
 
 
+def test_the_table_averages_as_published_where_that_is_wanted() -> None:
+    long, short = {"mad": [3.0, 5.0, 10.0]}, {"mad": [1.0, 3.0]}
+    results = {"ours": [Result("ours", name, scores, {}) for name, scores in (("a", long), ("b", short))]}
+
+    means = [list(score_table(results, averaging=way).columns[2].cells)[-1] for way in ("plain", "published")]
+
+    assert means == ["4.00", "5.33"]
+
+
 def test_finished_clips_are_read_back_and_only_if_settings_and_model_are_the_same(tmp_path: Path) -> None:
     path, settings = tmp_path / "run" / "scores.jsonl", {"data": "set", "rounds": 1}
     ResultLedger(path, settings, {"ours": "abc"}).add(result())

@@ -32,7 +32,7 @@ from benchmarks.quality.ledger import ResultLedger
 from benchmarks.quality.plot import plot_scores
 from benchmarks.quality.sets import SETS, BenchmarkSet, open_set
 from benchmarks.quality.sheet import contact_sheet, picked_frames
-from benchmarks.quality.table import score_table, scores
+from benchmarks.quality.table import Averaging, score_table, scores
 from rtmatte.errors import InputError
 from rtmatte.imaging import save_png
 from rtmatte.session import SessionOptions
@@ -47,6 +47,7 @@ def main(
     baselines: Annotated[bool, typer.Option(help="Score held mask, DIS flow and GrabCut too.")] = True,
     rounds: Annotated[int, typer.Option(help="Forward passes; the last one is scored.", min=1)] = ROUNDS,
     protocol: Annotated[MetricProtocol, typer.Option(help="lr stretches mattes for Grad and has Conn.")] = "lr",
+    averaging: Annotated[Averaging, typer.Option(help="Of the table; published: by frame number first.")] = "plain",
     resume: Annotated[Path | None, typer.Option(help="Note finished clips here, and go on from what it holds.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the scores here.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the errors over time here, a PNG.")] = None,
@@ -73,7 +74,7 @@ def main(
         if sheet is not None and all(result.mattes for result in scored):  # a clip read back has its sheet already
             _write_sheet(sheet, clip, scored, picked)
     beside = published.published(public.name, public.size) if public else {}
-    Console().print(score_table(results, beside))
+    Console().print(score_table(results, beside, averaging=averaging))
     if plot is not None:
         plot_scores(results, plot)
     if json is not None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from rich.table import Table
 
-from benchmarks.metrics import clip_mean, mean_of_clips, published_mean
+from benchmarks.metrics import PerFrame, clip_mean, mean_of_clips, published_mean
 from benchmarks.quality.evaluate import Result
 from benchmarks.report import rounded
 
@@ -16,13 +16,20 @@ LISTED_CLIPS = 12
 
 Results = Mapping[str, Sequence[Result]]  # by method, every method with the same clips in the same order
 Published = Mapping[str, Mapping[str, float]]  # metrics by method
+Averaging = Literal["plain", "published"]  # every clip counts once, or as in the published spreadsheets
+
+AVERAGINGS: Mapping[Averaging, Callable[[Sequence[PerFrame]], dict[str, float]]] = {
+    "plain": mean_of_clips,
+    "published": published_mean,
+}
 
 
-def score_table(results: Results, published: Published | None = None) -> Table:
+def score_table(results: Results, published: Published | None = None, *, averaging: Averaging = "plain") -> Table:
     """Returns a table of every method's mean over the clips, below its means on each of them when they are few.
 
     `published` figures of other systems stand last, where a metric was published.
     """
+    average = AVERAGINGS[averaging]
     metrics = list(next(iter(results.values()))[0].per_frame)
     table = Table("clip", "method", *metrics, "ms")
     clips = [result.clip for result in next(iter(results.values()))]
@@ -38,7 +45,7 @@ def score_table(results: Results, published: Published | None = None) -> Table:
             )
         table.add_section()
     for method, scored in results.items():
-        means = mean_of_clips([result.per_frame for result in scored])
+        means = average([result.per_frame for result in scored])
         _add_row(table, f"mean of {len(clips)}", method, means, metrics, _p50(scored))
     table.add_section()
     for method, figures in (published or {}).items():
