@@ -5,6 +5,7 @@ A clip reads its pictures when asked, so a long clip of large frames costs no me
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -54,6 +55,10 @@ class Clip:
     def has_truth(self, number: int) -> bool:
         """Whether frame `number` can be scored."""
         return self.annotated is None or number in self.annotated
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Returns what tells the clip from another one of its name, made anew or found elsewhere."""
+        return {"clip": self.name, "length": self.length, "picture": zlib.crc32(self.frame(0).tobytes())}
 
     def __repr__(self) -> str:
         return f"Clip({self.name}, {self.length} frames)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.baselines import HeldMask
+from benchmarks.clips import Clip
 from benchmarks.quality.evaluate import Result, evaluate
 from benchmarks.quality.ledger import ResultLedger
 from benchmarks.quality.plot import mean_curve, plot_scores
@@ -20,7 +22,7 @@ from benchmarks.quality.sheet import picked_frames
 from benchmarks.quality.table import score_table, scores
 from rtmatte.errors import InputError
 from rtmatte.imaging import save_png
-from tests.replay import Replay
+from tests.replay import Replay, numbered_clip
 
 Pixels8 = NDArray[np.uint8]
 SHAPE = (24, 32)
@@ -237,27 +239,34 @@ def test_the_table_averages_as_published_where_that_is_wanted() -> None:
     assert means == ["4.00", "5.33"]
 
 
-def test_finished_clips_are_read_back_and_only_if_settings_and_model_are_the_same(tmp_path: Path) -> None:
-    path, settings = tmp_path / "run" / "scores.jsonl", {"data": "set", "rounds": 1}
-    ResultLedger(path, settings, {"ours": "abc"}).add(result())
+def named(name: str, length: int = 5) -> Clip:
+    return replace(numbered_clip(length), name=name)
 
-    assert ResultLedger(path, settings, {"ours": "abc"}).find("ours", "a") == result()
-    assert ResultLedger(path, settings, {"ours": "abc"}).find("ours", "b") is None
-    assert ResultLedger(path, settings, {"ours": "def"}).find("ours", "a") is None
-    assert ResultLedger(path, settings | {"rounds": 3}, {"ours": "abc"}).find("ours", "a") is None
+
+def test_finished_clips_are_read_back_and_only_if_clip_settings_and_model_are_the_same(tmp_path: Path) -> None:
+    path, settings = tmp_path / "run" / "scores.jsonl", {"data": "set", "rounds": 1}
+    ResultLedger(path, settings, {"ours": "abc"}).add(result(), named("a"))
+
+    assert ResultLedger(path, settings, {"ours": "abc"}).find("ours", named("a")) == result()
+    assert ResultLedger(path, settings, {"ours": "abc"}).find("ours", named("b")) is None
+    assert ResultLedger(path, settings, {"ours": "abc"}).find("ours", named("a", 6)) is None
+    assert ResultLedger(path, settings, {"ours": "def"}).find("ours", named("a")) is None
+    assert ResultLedger(path, settings | {"rounds": 3}, {"ours": "abc"}).find("ours", named("a")) is None
+    repainted = replace(named("a"), frame=lambda number: frame(7))
+    assert ResultLedger(path, settings, {"ours": "abc"}).find("ours", repainted) is None
 
 
 def test_a_line_that_a_killed_run_left_half_written_is_made_again(tmp_path: Path) -> None:
     path = tmp_path / "scores.jsonl"
-    ResultLedger(path, {}, {}).add(result(clip="a"))
+    ResultLedger(path, {}, {}).add(result(clip="a"), named("a"))
     whole = path.read_text()
     path.write_text(whole + whole[: len(whole) // 2])
 
-    ResultLedger(path, {}, {}).add(result(clip="b"))
+    ResultLedger(path, {}, {}).add(result(clip="b"), named("b"))
 
     again = ResultLedger(path, {}, {})
-    assert again.find("ours", "a") == result(clip="a")
-    assert again.find("ours", "b") == result(clip="b")
+    assert again.find("ours", named("a")) == result(clip="a")
+    assert again.find("ours", named("b")) == result(clip="b")
 
 
 def test_curves_of_different_lengths_count_as_long_as_they_last(tmp_path: Path) -> None:

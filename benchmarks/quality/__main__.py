@@ -103,11 +103,11 @@ def _scored(
     ledger: ResultLedger | None,
 ) -> Result:
     """The result of an earlier run if there is one, else of this, written down at once."""
-    result = ledger.find(method.name, clip.name) if ledger else None
+    result = ledger.find(method.name, clip) if ledger else None
     if result is None:
         result = evaluate(method, clip, rounds=rounds, protocol=protocol, keep=picked)
         if ledger:
-            ledger.add(result)
+            ledger.add(result, clip)
     return result
 
 
