@@ -67,7 +67,8 @@ results: $(VENV)/.dev  ## measure the default network again, for README and mode
 	    --resume runs/bank.jsonl --json $(RESULTS)/bank-made.json
 	$(RUN) -m benchmarks.person --data $(MADE)/person --json $(RESULTS)/person-made.json
 	$(RUN) -m benchmarks.person --data '$(DATA)/webcam/val' --json $(RESULTS)/person-val.json
-	$(RUN) -m benchmarks.recovery --data $(MADE)/mixed --only '*single' --json $(RESULTS)/recovery-made.json
+	$(RUN) -m benchmarks.recovery --data $(MADE)/returns --only '*-0[0-3]* single' \
+	    --json $(RESULTS)/recovery-made.json
 	$(RUN) -m benchmarks.recovery --data '$(DATA)/webcam/val' --json $(RESULTS)/recovery-val.json
 	$(RUN) -m benchmarks.drift --data '$(DATA)/webcam/val' --json $(RESULTS)/drift-val.json
 	$(RUN) -m benchmarks.ablation training/checkpoints/lite.pt --data '$(DATA)/webcam/val' --json $(RESULTS)/ablation-val.json

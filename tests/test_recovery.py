@@ -83,13 +83,26 @@ def test_an_empty_room_of_a_frame_full_of_person_is_still_a_picture() -> None:
     assert empty.shape == (7, 5, 3)
 
 
-def test_drift_compares_the_last_frames_of_a_loop_with_the_first() -> None:
+def test_drift_compares_the_last_second_of_a_loop_with_the_first_and_with_its_own_pictures() -> None:
     clip = numbered_clip(8)
     fading = Replay(clip, lambda n, alpha: np.abs(alpha - np.float32(n / 1000)).astype(np.float32))
 
     one = drift(fading, clip, frames=200)
 
     assert len(fading.seen) == len(one.core) == 200
-    assert one.first == pytest.approx(29.5, abs=1)
-    assert one.last == pytest.approx(169.5, abs=1)
-    assert one.curve == pytest.approx([29.5, 89.5, 149.5, 189.5], abs=1)
+    assert one.first == pytest.approx(14.5, abs=1)
+    assert one.same == pytest.approx(16.5, abs=1)  # the loop of 14 pictures shows the 171st as the third
+    assert one.last == pytest.approx(184.5, abs=1)
+    assert one.curve == pytest.approx([34.5, 104.5], abs=1)
+
+
+def test_what_is_harder_in_a_part_of_the_loop_is_no_drift() -> None:
+    clip = numbered_clip(20)
+    loop = [*range(20), *range(18, 0, -1)]
+    hard = Replay(clip, lambda n, alpha: np.abs(alpha - np.float32(loop[n % 38] / 100)).astype(np.float32))
+
+    one = drift(hard, clip, frames=400)
+
+    assert one.last == pytest.approx(one.same)
+    assert abs(one.last / one.first - 1) > 0.03
+    assert max(one.curve) == pytest.approx(min(one.curve))
