@@ -28,7 +28,8 @@ matplotlib.use("Agg")
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-DOCUMENTS = (ROOT / "README.md", ROOT / "rtmatte" / "models" / "README.md")
+DOCUMENTS = (ROOT / "README.md", ROOT / "rtmatte" / "models" / "README.md", ROOT / "training" / "strategies.md")
+LISTED_CLIPS = 12  # more are told in short
 SHOWN = ("mad", "mse", "grad", "dtssd", "core", "conn")
 TITLES = {"mad": "MAD", "mse": "MSE", "grad": "Grad", "dtssd": "dtSSD", "core": "core", "conn": "Conn"}
 
@@ -57,8 +58,9 @@ def table_of(found: Report) -> str:
     rule = ["---", *["---:"] * (len(head) - 1)]
     lines = ["| " + " | ".join(cells) + " |" for cells in (head, rule, *rows)]
     machine = found["machine"]
-    note = f"`{command}`, on {machine['processor']}, {machine['cores']} cores, Python {machine['python']}."
-    return "\n".join([*lines, "", note, ""])
+    made = f"`{command}`, on {machine['processor']}, {machine['cores']} cores, Python {machine['python']}."
+    remark = [found["note"]] if "note" in found else []  # by hand, where a report is not as its command wrote it
+    return "\n".join([*lines, "", made, *remark, ""])
 
 
 def read_report(path: Path) -> Report:
@@ -117,13 +119,26 @@ def _recovery(found: Report) -> Rows:
 
 
 def _drift(found: Report) -> Rows:
-    rows: Rows = [("clip", "core, first second", "core, last second")]
-    return rows + [(clip, f"{one['first']:.2f}", f"{one['last']:.2f}") for clip, one in found["core"].items()]
+    titles = {
+        "first": "core, first second",
+        "same": "same pictures as the last, first time",
+        "last": "core, last second",
+    }
+    clips = found["core"]
+    shown = [name for name in titles if all(name in one for one in clips.values())]
+    rows: Rows = [("clip", *(titles[name] for name in shown))]
+    return rows + [(clip, *(f"{one[name]:.2f}" for name in shown)) for clip, one in clips.items()]
 
 
 def _person(found: Report) -> Rows:
+    overlaps: Mapping[str, float] = found["iou"]
     rows: Rows = [("clip", "IoU at frame 10")]
-    return [*rows, *((clip, f"{value:.3f}") for clip, value in found["iou"].items()), ("mean", f"{found['mean']:.3f}")]
+    if len(overlaps) <= LISTED_CLIPS:
+        rows += [(clip, f"{value:.3f}") for clip, value in overlaps.items()]
+    else:
+        low, middle = np.percentile(list(overlaps.values()), (5, 50))
+        rows += [(f"worst twentieth of {len(overlaps)}, at most", f"{low:.3f}"), ("middle", f"{middle:.3f}")]
+    return [*rows, ("mean", f"{found['mean']:.3f}")]
 
 
 def _ablation(found: Report) -> Rows:
@@ -135,12 +150,39 @@ def _ablation(found: Report) -> Rows:
 def _identity(found: Report) -> Rows:
     rows: Rows = [("question", "case", "answer")]
     for kind, shares in found["returns"].items():
-        right = f"found in {shares['found_share']:.0%}, the right person in {shares['right_share']:.0%}"
-        rows.append((f"back after 30 frames, of {found['clips']} clips", kind, right))
+        right = f"beside {shares['with_others']} others the right person in {shares['right_share']:.1%}"
+        answer = f"found in {shares['found_share']:.1%} of {shares['clips']}, {right}"
+        rows.append(("gone for 30 frames, back within 10", kind, answer))
     kept = found["swaps"]
-    rows.append(("two people alike", f"{kept['pairs']} clips", f"never swapped in {kept['kept_share']:.0%}"))
+    rows.append(("two people alike", f"{kept['pairs']} clips", f"never swapped in {kept['kept_share']:.1%}"))
     for name, figures in found["masks"].items():
-        rows.append(("first mask", name, f"core {figures['core']:.2f}, {figures['ratio_of_means']:.2f}x"))
+        core = f"core {figures['core']:.2f}, {figures['ratio_of_means']:.2f}x"
+        rows.append((f"first mask, of {found['mask_clips']} clips", name, core))
+    return rows
+
+
+def _bank(found: Report) -> Rows:
+    rows: Rows = [(f"30 frames without the person, {found['clips']} clips", "not found", "error")]
+    for name, one in found["variants"].items():
+        rows.append((name, f"{one['missed_share']:.1%}", f"{one['error']:.3f}"))
+    return rows
+
+
+def _strategies(found: Report) -> Rows:
+    each = found["strategies"]
+    metrics = tuple(next(iter(each.values()))["mean"])
+    rows: Rows = [("strategy", *(TITLES[name] for name in metrics))]
+    return rows + [(name, *(f"{one['mean'][m]:.2f}" for m in metrics)) for name, one in each.items()]
+
+
+def _webrtc(found: Report) -> Rows:
+    busy = f", beside {found['burners']} busy loops" if found["burners"] else ""
+    head = f"{found['size']} at {found['fps']} a second{busy}"
+    rows: Rows = [(head, "back after p50 ms", "p95 ms", "p99 ms", "older by the end ms", "encoding, CPU ms")]
+    for name in ("plain aiortc", "rtmatte"):
+        one = found[name]
+        times = (*(one["latency_ms"][part] for part in ("p50", "p95", "p99")), one["growth_ms"])
+        rows.append((name, *(f"{value:,.0f}" for value in times), f"{one['encode_cpu_ms']:.1f}"))
     return rows
 
 
@@ -171,6 +213,9 @@ TABLES: Mapping[str, Callable[[Report], Rows]] = {
     "benchmarks.recovery": _recovery,
     "benchmarks.drift": _drift,
     "benchmarks.identity": _identity,
+    "benchmarks.identity.bank": _bank,
+    "benchmarks.strategies": _strategies,
+    "benchmarks.webrtc": _webrtc,
     "benchmarks.person": _person,
     "benchmarks.ablation": _ablation,
     "benchmarks.compositing": _compositing,

@@ -37,7 +37,7 @@ from training.data.held_out import SETS, make_held_out
 from training.follow_lite import LiteFollower
 from training.iterations import AVERAGED, CHECKPOINT, Options, StrategyTrainer
 from training.material import MadeMaterial
-from training.stages import Stages, stages
+from training.stages import Stage, Stages, stages
 
 STRATEGIES = ("full", "no-fusion", "no-core", "ddc")
 MATTE_PEOPLE, MATTE_PLACES = 6, 12  # the others have masks only
@@ -83,7 +83,7 @@ def train(planned: Stages, material: MadeMaterial, out: Path, *, seed: int) -> P
     before: Path | None = None
     for count in range(1, len(planned) + 1):
         part = planned[:count]
-        folder = out / hashlib.sha256(repr((seed, part)).encode()).hexdigest()[:12]
+        folder = out / hashlib.sha256(repr((seed, *map(_that_counts, part))).encode()).hexdigest()[:12]
         if not (folder / CHECKPOINT).exists():
             folder.mkdir(parents=True, exist_ok=True)
             for path in sorted(before.glob("l*")) if before else ():  # log and checkpoint
@@ -99,6 +99,11 @@ def train(planned: Stages, material: MadeMaterial, out: Path, *, seed: int) -> P
         before = folder
     assert before is not None, "a strategy has a stage"
     return before / AVERAGED
+
+
+def _that_counts(stage: Stage) -> Stage:
+    """The stage without what it makes no use of, so that equal trainings look equal."""
+    return stage if stage.core else replace(stage, weighing=small_stages("full")[0].weighing)
 
 
 def score(weights: Path, clips: list[Clip], *, fused: bool) -> dict[str, float]:

@@ -44,6 +44,13 @@ def test_a_document_gets_the_table_between_its_comments_and_nothing_else_changes
     assert redrawn(text, tmp_path) == text
 
 
+def test_a_report_that_is_not_as_its_command_wrote_it_says_so_below_its_table(tmp_path: Path) -> None:
+    found = dict(read_report(quality(tmp_path)))
+    found["note"] = "Copied by hand from a log."
+
+    assert table_of(found).endswith("Python 3.11.9.\nCopied by hand from a log.\n")
+
+
 def test_published_figures_are_told_apart(tmp_path: Path) -> None:
     found = dict(read_report(quality(tmp_path)))
     found["published"] = {"source": "a paper", "methods": {"RVM": {"mad": 6.08}}}
@@ -80,12 +87,36 @@ def test_published_figures_are_told_apart(tmp_path: Path) -> None:
         (
             "benchmarks.identity",
             {
-                "clips": 4,
-                "returns": {"away": {"found_share": 0.75, "right_share": 1.0}},
+                "returns": {"away": {"clips": 8, "found_share": 0.75, "with_others": 4, "right_share": 1.0}},
                 "swaps": {"pairs": 2, "kept_share": 0.5},
+                "mask_clips": 3,
                 "masks": {"too large": {"core": 1.5, "ratio_of_means": 1.25}},
             },
-            "| back after 30 frames, of 4 clips | away | found in 75%, the right person in 100% |",
+            "| away | found in 75.0% of 8, beside 4 others the right person in 100.0% |",
+        ),
+        (
+            "benchmarks.identity.bank",
+            {"clips": 2, "variants": {"as trained": {"missed_share": 0.005, "error": 0.0312}}},
+            "| as trained | 0.5% | 0.031 |",
+        ),
+        (
+            "benchmarks.strategies",
+            {"strategies": {"no-core": {"mean": {"mad": 70.9, "core": 54.0}}}},
+            "| no-core | 70.90 | 54.00 |",
+        ),
+        (
+            "benchmarks.webrtc",
+            {"size": "64x36", "fps": 30, "burners": 8}
+            | {
+                name: {"latency_ms": {"p50": 12.4, "p95": 19, "p99": 25}, "growth_ms": 4099.5, "encode_cpu_ms": 4.62}
+                for name in ("plain aiortc", "rtmatte")
+            },
+            "| rtmatte | 12 | 19 | 25 | 4,100 | 4.6 |",
+        ),
+        (
+            "benchmarks.person",
+            {"iou": {str(n): n / 20 for n in range(21)}, "mean": 0.5},
+            "| worst twentieth of 21, at most | 0.050 |",
         ),
         ("benchmarks.drift", {"core": {"a": {"first": 0.5, "last": 0.6}}}, "| a | 0.50 | 0.60 |"),
         ("benchmarks.person", {"iou": {"a": 0.9}, "mean": 0.9}, "| mean | 0.900 |"),
