@@ -36,7 +36,7 @@ from training.data.clips import ClipMaker
 from training.data.held_out import SETS, make_held_out
 from training.follow_lite import LiteFollower
 from training.iterations import AVERAGED, CHECKPOINT, Options, StrategyTrainer
-from training.material import MadeMaterial
+from training.material import MadeMaterial, Material
 from training.stages import Stage, Stages, stages
 
 STRATEGIES = ("full", "no-fusion", "no-core", "ddc")
@@ -75,7 +75,7 @@ def few_mattes(assets: Assets) -> tuple[Assets, Assets]:
     return known, masked
 
 
-def train(planned: Stages, material: MadeMaterial, out: Path, *, seed: int) -> Path:
+def train(planned: Stages, material: Material, out: Path, *, seed: int) -> Path:
     """Returns the averaged weights after the stages; each stage has a folder named after what was trained so far.
 
     Resumes where it was stopped, and begins after the last stage that an earlier strategy had alike.

@@ -61,6 +61,7 @@ def test_every_pass_lowers_its_loss(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # 600 optimiser steps, on a machine that may be busy
 @pytest.mark.parametrize("stage", PUBLISHED, ids=lambda stage: stage.name)
 def test_two_hundred_steps_of_every_stage_lower_its_loss(tmp_path: Path, stage: Stage) -> None:
     weighing = Weighing(points=64, band_pixels=64)
@@ -70,7 +71,7 @@ def test_two_hundred_steps_of_every_stage_lower_its_loss(tmp_path: Path, stage: 
 
     sums = [sum(value for name, value in record.items() if name != "step") for record in curve(tmp_path)]
     assert len(sums) == 200
-    assert sum(sums[-40:]) < 0.6 * sum(sums[:40])
+    assert sum(sums[-40:]) < 0.7 * sum(sums[:40])  # found: 0.25, 0.58, 0.57
 
 
 def test_a_stage_skips_ever_more_frames_and_few_again_at_its_end() -> None:
