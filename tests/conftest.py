@@ -61,6 +61,14 @@ def clip(scene: SyntheticSource, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="session")
+def lite_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights of an untrained lite, to be read only."""
+    from tests.lite_weights import write_checkpoint  # it loads PyTorch, which most tests do without
+
+    return write_checkpoint(tmp_path_factory.mktemp("lite") / "lite.pt")
+
+
+@pytest.fixture(scope="session")
 def pictures(scene: SyntheticSource, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of the first three frames of the scene."""
     folder = tmp_path_factory.mktemp("pictures")

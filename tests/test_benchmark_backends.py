@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from benchmarks import backends
 from benchmarks.backends import BURN_IN, REFERENCE, Stream, measure
@@ -14,7 +13,6 @@ from export.to_onnx import export_step
 from rtmatte.backends.fake import FakeEngine
 from rtmatte.errors import InputError
 from rtmatte.network.checkpoint import open_step
-from rtmatte.network.lite import Lite
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed; pip install 'rtmatte[openvino]'")
 
@@ -33,16 +31,13 @@ def test_only_ordinary_steps_with_their_stores_are_timed_and_every_backend_takes
         assert sum(kind.startswith("write") for kind in kinds) == (BURN_IN + 8) // engine.contract.write_every
 
 
-def test_the_report_compares_every_backend_with_pytorch(tmp_path: Path) -> None:
-    torch.manual_seed(5)
-    net = Lite()
-    checkpoint, graph, out = tmp_path / "lite.pt", tmp_path / "lite.onnx", tmp_path / "backends.json"
-    torch.save({"widths": net.widths.to_dict(), "net": net.state_dict()}, checkpoint)
-    step, contract = open_step(checkpoint, width=64, height=48)
+def test_the_report_compares_every_backend_with_pytorch(lite_checkpoint: Path, tmp_path: Path) -> None:
+    graph, out = tmp_path / "lite.onnx", tmp_path / "backends.json"
+    step, contract = open_step(lite_checkpoint, width=64, height=48)
     export_step(step, contract, graph, half_weights=False)
 
     # In a process of its own: after AMX products a signal has been seen to end the process it reaches.
-    command = [sys.executable, "-m", "benchmarks.backends", str(checkpoint), str(graph)]
+    command = [sys.executable, "-m", "benchmarks.backends", str(lite_checkpoint), str(graph)]
     command += ["--int8", str(graph), "--rounds", "2", "--json", str(out)]
     subprocess.run(command, check=True, capture_output=True)
 
@@ -57,16 +52,12 @@ def test_the_report_compares_every_backend_with_pytorch(tmp_path: Path) -> None:
         assert row["times_as_fast"]["min"] == pytest.approx(expected, abs=0.01)
 
 
-def test_an_int8_graph_of_another_size_is_refused(tmp_path: Path) -> None:
-    torch.manual_seed(5)
-    net = Lite()
-    checkpoint = tmp_path / "lite.pt"
-    torch.save({"widths": net.widths.to_dict(), "net": net.state_dict()}, checkpoint)
+def test_an_int8_graph_of_another_size_is_refused(lite_checkpoint: Path, tmp_path: Path) -> None:
     paths = []
     for width in (64, 80):
-        step, contract = open_step(checkpoint, width=width, height=48)
+        step, contract = open_step(lite_checkpoint, width=width, height=48)
         paths.append(tmp_path / f"{width}.onnx")
         export_step(step, contract, paths[-1], half_weights=False)
 
     with pytest.raises(InputError, match="the int8 graph of"):
-        backends.open_all(checkpoint, paths[0], paths[1])
+        backends.open_all(lite_checkpoint, paths[0], paths[1])

@@ -14,7 +14,6 @@ from rtmatte.backends.eager import EagerEngine
 from rtmatte.contract import FRAME, MASK, Contract, Gates
 from rtmatte.engine import open_engine
 from rtmatte.errors import BackendError, EngineError, ModelError, StateConsumed
-from rtmatte.network.lite import Lite
 from tests.assertions import assert_equal_but_rounding
 from tests.toy_model import ToyInNumpy, toy_contract
 
@@ -93,30 +92,21 @@ def test_failing_step_is_an_engine_error_in_one_line(contract: Contract) -> None
     assert "\n" not in str(caught.value)
 
 
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    """Returns a checkpoint of an untrained lite."""
-    torch.manual_seed(0)
-    net = Lite()
-    path = tmp_path / "lite.pt"
-    torch.save({"widths": net.widths.to_dict(), "net": net.state_dict()}, path)
-    return path
-
-
-def test_checkpoint_runs_at_the_size_that_is_asked_for(checkpoint: Path) -> None:
-    engine = open_engine(checkpoint, backend="cpu", size=(100, 60), threads=1)
+def test_checkpoint_runs_at_the_size_that_is_asked_for(lite_checkpoint: Path) -> None:
+    engine = open_engine(lite_checkpoint, backend="cpu", size=(100, 60), threads=1)
 
     assert engine.backend == "torch cpu"
     assert engine.contract.size == (100, 60)
 
 
-def test_checkpoint_is_not_run_by_another_backend(checkpoint: Path) -> None:
+def test_checkpoint_is_not_run_by_another_backend(lite_checkpoint: Path) -> None:
     with pytest.raises(BackendError, match=r"expected a backend of auto, cuda, cpu for lite\.pt, found 'rtx'"):
-        open_engine(checkpoint, backend="rtx")
+        open_engine(lite_checkpoint, backend="rtx")
 
 
-def test_damaged_checkpoint_is_a_model_error(checkpoint: Path) -> None:
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+def test_damaged_checkpoint_is_a_model_error(lite_checkpoint: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "lite.pt"
+    damaged.write_bytes(lite_checkpoint.read_bytes()[:1000])
 
     with pytest.raises(ModelError, match=r"lite\.pt"):
-        open_engine(checkpoint)
+        open_engine(damaged)

@@ -116,15 +116,12 @@ def test_memory_goes_with_its_state() -> None:
     assert len(device._blocks) == before
 
 
-def test_checkpoint_on_a_gpu_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_checkpoint_on_a_gpu_that_is_not_there_is_an_error(lite_checkpoint: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
-    net = Lite()
-    path = tmp_path / "lite.pt"
-    torch.save({"widths": net.widths.to_dict(), "net": net.state_dict()}, path)
 
     with pytest.raises(BackendError, match="cuda: PyTorch finds no NVIDIA GPU"):
-        open_engine(path, backend="cuda")
+        open_engine(lite_checkpoint, backend="cuda")
 
 
 @pytest.mark.needs_gpu

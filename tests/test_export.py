@@ -20,26 +20,16 @@ from rtmatte.engine import self_test
 from rtmatte.errors import ModelError
 from rtmatte.modelfile import read_seal
 from rtmatte.network.checkpoint import open_step
-from rtmatte.network.lite import Lite
 
 WIDTH, HEIGHT = 66, 50
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(5)
-    net = Lite()
-    path = tmp_path_factory.mktemp("checkpoint") / "weights.pt"
-    torch.save({"widths": net.widths.to_dict(), "net": net.state_dict()}, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def exported(checkpoint: Path) -> tuple[nn.Module, Contract, Path]:
-    step, contract = open_step(checkpoint, width=WIDTH, height=HEIGHT, batch=2)
+def exported(lite_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Contract, Path]:
+    step, contract = open_step(lite_checkpoint, width=WIDTH, height=HEIGHT, batch=2)
     round_to_half(step)
     contract = replace(contract, self_test=self_test(EagerEngine(step, contract)))
-    path = checkpoint.parent / "lite.onnx"
+    path = tmp_path_factory.mktemp("export") / "lite.onnx"
     export_step(step, contract, path, half_weights=True)
     return step, contract, path
 
@@ -90,8 +80,8 @@ def test_the_check_finds_one_changed_weight(exported: tuple[nn.Module, Contract,
     assert not measure_drift(OrtEngine(other), EagerEngine(step, contract), frames=8).within(SAME)
 
 
-def test_a_graph_with_an_operator_that_tensorrt_refuses_is_not_written(tmp_path: Path, checkpoint: Path) -> None:
-    step, contract = open_step(checkpoint, width=32, height=32)
+def test_a_graph_with_an_operator_that_tensorrt_refuses_is_not_written(tmp_path: Path, lite_checkpoint: Path) -> None:
+    step, contract = open_step(lite_checkpoint, width=32, height=32)
 
     class Counting(nn.Module):
         def __init__(self) -> None:
@@ -109,10 +99,10 @@ def test_a_graph_with_an_operator_that_tensorrt_refuses_is_not_written(tmp_path:
 
 
 def test_the_command_writes_a_graph_of_any_size(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    lite_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "small.onnx"
-    arguments = ["export", str(checkpoint), "--size", "33x48", "--slots", "4", "--check-frames", "8"]
+    arguments = ["export", str(lite_checkpoint), "--size", "33x48", "--slots", "4", "--check-frames", "8"]
     monkeypatch.setattr("sys.argv", [*arguments, "--output", str(path)])
     assert main() == 0
     assert read_contract(path).size == (33, 48)

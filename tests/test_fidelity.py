@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnx import helper, numpy_helper
 
 from benchmarks import fidelity
@@ -16,20 +15,16 @@ from export.to_onnx import export_step
 from rtmatte.contract import METADATA_KEY
 from rtmatte.errors import ModelError
 from rtmatte.network.checkpoint import open_step
-from rtmatte.network.lite import Lite
+from tests.lite_weights import write_checkpoint
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def files(lite_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A checkpoint of lite with random weights, and its graph."""
-    torch.manual_seed(5)
-    folder = tmp_path_factory.mktemp("fidelity")
-    checkpoint, graph = folder / "lite.pt", folder / "lite.onnx"
-    net = Lite()
-    torch.save({"widths": net.widths.to_dict(), "net": net.state_dict()}, checkpoint)
-    step, contract = open_step(checkpoint, width=66, height=50)
+    graph = tmp_path_factory.mktemp("fidelity") / "lite.onnx"
+    step, contract = open_step(lite_checkpoint, width=66, height=50)
     export_step(step, contract, graph, half_weights=False)
-    return checkpoint, graph
+    return lite_checkpoint, graph
 
 
 def test_a_true_graph_passes_and_its_errors_are_written_frame_by_frame(
@@ -59,7 +54,6 @@ def test_a_graph_with_a_changed_weight_fails(files: tuple[Path, Path], tmp_path:
 
 def test_a_graph_of_other_weights_is_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
     _, graph = files
-    net = Lite()
-    torch.save({"widths": net.widths.to_dict(), "net": net.state_dict()}, tmp_path / "other.pt")
+    other = write_checkpoint(tmp_path / "other.pt", seed=6)
     with pytest.raises(ModelError, match="expected the checkpoint that the graph was made from"):
-        fidelity.main(graph, tmp_path / "other.pt", backend="cpu", frames=12, threads=1)
+        fidelity.main(graph, other, backend="cpu", frames=12, threads=1)

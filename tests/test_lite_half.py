@@ -56,11 +56,8 @@ def test_half_precision_does_not_drift_from_float32_in_ten_seconds(engines: tupl
     assert_half_drift(measure_drift(half, full, frames=FRAMES))
 
 
-def test_a_checkpoint_opens_in_half_precision(tmp_path: Path) -> None:
-    net = Lite()
-    torch.save({"widths": net.widths.to_dict(), "net": net.state_dict()}, tmp_path / "lite.pt")
-
-    step, contract = open_step(tmp_path / "lite.pt", width=WIDTH, height=HEIGHT, variant=HALF)
+def test_a_checkpoint_opens_in_half_precision(lite_checkpoint: Path) -> None:
+    step, contract = open_step(lite_checkpoint, width=WIDTH, height=HEIGHT, variant=HALF)
 
     inputs = [torch.zeros(s.shape, dtype=getattr(torch, s.dtype)) for s in (*contract.inputs, *contract.states)]
     with torch.inference_mode():
