@@ -7,6 +7,10 @@ From the pixel fuser to the queries' masks a float32 stream runs through float16
 foreground's queries or to the background's, by a probability above or below 0.5, and one that falls on the other side
 moves the whole alpha. On untrained weights at 256x144 a step was off by 1.6e-3 on average with that stream in float16,
 with single frames at 7e-3; so it is off by 5e-4, and none by more than 8e-4.
+
+Wider islands would not help: at 112x80, where one token of 35 moves the alpha by up to 2e-2, 2 steps of 40 are decided
+the other way, and so they are with the encoder, the fuser and the transformer all in float32: rounding the states and
+what the parts hand on is enough. The other 38 are off by 8e-4 at most.
 """
 
 from __future__ import annotations
