@@ -207,6 +207,13 @@ def _loop(found: Report) -> Rows:
     return rows
 
 
+def _backends(found: Report) -> Rows:
+    rows: Rows = [(f"{found['model']}, {found['size']}, one thread", "CPU ms, p50", "times as fast as the first")]
+    for name, row in found["backends"].items():
+        rows.append((name, f"{row['cpu_ms']['p50']:.0f}", f"{row['times_as_fast']['p50']:.2f}"))
+    return rows
+
+
 TABLES: Mapping[str, Callable[[Report], Rows]] = {
     "benchmarks.quality": _quality,
     "benchmarks.latency": _latency,
@@ -221,6 +228,7 @@ TABLES: Mapping[str, Callable[[Report], Rows]] = {
     "benchmarks.compositing": _compositing,
     "benchmarks.end_to_end": _end_to_end,
     "benchmarks.loop": _loop,
+    "benchmarks.backends": _backends,
 }
 
 

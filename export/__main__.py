@@ -17,7 +17,7 @@ from typing import cast, get_args
 from torch import nn
 
 from export.check import ONE_STEP_IN_HALF, SAME, Startable, measure_drift, measure_steps
-from export.quantise import quantise_checked
+from export.choice import ONE_STEP_IN_INT8, quantise_checked
 from export.split import SplitEngine, in_onnxruntime, in_pytorch
 from export.to_onnx import export_step, round_to_half
 from rtmatte.backends.eager import EagerEngine
@@ -161,13 +161,20 @@ def main() -> int:
     parser.add_argument(
         "--int8", metavar="CLIP", help="write an int8 graph too, calibrated on this video or folder of a person"
     )
+    parser.add_argument(
+        "--within",
+        type=float,
+        metavar="ERROR",
+        default=ONE_STEP_IN_INT8.mean,
+        help="mean error that a step of the int8 graph may have; the larger, the faster (default: %(default)g)",
+    )
     given = parser.parse_args()
     try:
         size = parse_size(given.size)
         order = Order(given.checkpoint, size, given.slots, given.batch, given.frame, given.variant, given.part)
         path = export_checked(order, given.output, half_weights=not given.full_weights, check_frames=given.check_frames)
         if given.int8:
-            quantise_checked(path, given.int8)
+            quantise_checked(path, given.int8, within=given.within)
     except RtmatteError as error:
         print(f"export: {error}", file=sys.stderr)
         return ExitCode.BAD_INPUT

@@ -65,6 +65,7 @@ def rehearse(recorder: Recorder, clip: str | Path, target: Target, *, frames: in
     `clip` is a video file, a folder of pictures or `synthetic`; `target` says who is followed. Raises SourceError for
     a clip that cannot be read, InputError when nobody to follow is found in it.
     """
+    recorder.calls.clear()  # those that a rehearsal broken off has left
     clock = ManualClock()
     session = Session(recorder, target, clock, SessionOptions(warmup=1, lost_after=None))
     with open_source(clip, clock, size=recorder.contract.size) as source:

@@ -119,6 +119,15 @@ def test_published_figures_are_told_apart(tmp_path: Path) -> None:
             "| worst twentieth of 21, at most | 0.050 |",
         ),
         ("benchmarks.drift", {"core": {"a": {"first": 0.5, "last": 0.6}}}, "| a | 0.50 | 0.60 |"),
+        (
+            "benchmarks.backends",
+            {
+                "model": "lite",
+                "size": "64x48",
+                "backends": {"onnxruntime int8": {"cpu_ms": {"p50": 35.4}, "times_as_fast": {"p50": 2.875}}},
+            },
+            "| onnxruntime int8 | 35 | 2.88 |",
+        ),
         ("benchmarks.person", {"iou": {"a": 0.9}, "mean": 0.9}, "| mean | 0.900 |"),
     ],
 )

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnx import numpy_helper
 
 from export.__main__ import main
-from export.quantise import ONE_STEP_IN_INT8, measure_calls, quantise
-from export.rehearsal import Recorder, rehearse
+from export.check import Tolerance
+from export.choice import ONE_STEP_IN_INT8, Block, affordable, blocks_of, choose, measure_calls, quantise_checked
+from export.quantise import Quantiser
+from export.rehearsal import Call, Recorder, rehearse
 from export.to_onnx import export_step
 from rtmatte.backends.ort import OrtEngine
 from rtmatte.clock import ManualClock
 from rtmatte.contract import GATES, read_contract
 from rtmatte.engine import open_engine, self_test
-from rtmatte.errors import ModelError
+from rtmatte.errors import InputError, ModelError
 from rtmatte.frame import Mask
 from rtmatte.modelfile import read_seal
 from rtmatte.network.checkpoint import open_step
-from rtmatte.network.lite import Lite
 from rtmatte.sources.synthetic import SyntheticSource
 from rtmatte.targets.mask import MaskTarget
 
@@ -33,18 +32,9 @@ WIDTH, HEIGHT = 64, 48
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(5)
-    net = Lite()
-    path = tmp_path_factory.mktemp("int8") / "weights.pt"
-    torch.save({"widths": net.widths.to_dict(), "net": net.state_dict()}, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def graph(checkpoint: Path) -> Path:
-    step, contract = open_step(checkpoint, width=WIDTH, height=HEIGHT)
-    path = checkpoint.with_suffix(".onnx")
+def graph(lite_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    step, contract = open_step(lite_checkpoint, width=WIDTH, height=HEIGHT)
+    path = tmp_path_factory.mktemp("int8") / "lite.onnx"
     export_step(step, contract, path, half_weights=True)
     return path
 
@@ -57,12 +47,18 @@ def disc() -> MaskTarget:
 @pytest.fixture(scope="module")
 def int8(graph: Path) -> Path:
     path = graph.with_name("int8.onnx")
-    quantise(graph, path, rehearse(Recorder(graph), "synthetic", disc(), frames=8))
+    with Quantiser(graph, played(graph, 8)) as quantiser:
+        quantiser.write(path)
     return path
 
 
+def played(graph: Path, frames: int) -> list[Call]:
+    """Returns the calls that frames of the made scene make of a graph."""
+    return list(rehearse(Recorder(graph), "synthetic", disc(), frames=frames))
+
+
 def test_calls_are_those_of_a_stream_with_the_states_that_led_to_them(graph: Path) -> None:
-    calls = list(rehearse(Recorder(graph), "synthetic", disc(), frames=8))
+    calls = played(graph, 8)
 
     gates = [tuple(name for name in GATES if call.given[name].any()) for call in calls]
     assert gates[:3] == [("seed",), ("settle",), ("settle",)]
@@ -90,6 +86,36 @@ def test_every_convolution_is_int8_per_channel_and_nothing_else_is(graph: Path, 
     assert not kinds & {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "QLinearMatMul"}
 
 
+def test_convolutions_left_out_are_given_and_give_what_they_would_in_float32(graph: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mixed.onnx"
+    with Quantiser(graph, played(graph, 4)) as quantiser:
+        left = {node.name for node in quantiser.plain.graph.node if node.op_type == "Conv"}
+        left = set(sorted(left)[::2])
+        quantiser.write(path, floating=left)
+
+    model = onnx.load(path)
+    made = {output: node for node in model.graph.node for output in node.output}
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            in_int8 = node.input[1] in made and made[node.input[1]].op_type == "DequantizeLinear"
+            assert in_int8 == (node.name not in left)
+        if node.op_type in ("Add", "Conv") and not (node.op_type == "Conv" and node.name not in left):
+            for name in node.input:
+                assert not rounded_for_another(made, name), f"{node.name} is given {name}"
+
+
+def rounded_for_another(made: dict[str, onnx.NodeProto], name: str) -> bool:
+    """Whether a tensor was float32, and was rounded to int8 although it need not be."""
+    coarse = made.get(name)
+    fine = made.get(coarse.input[0]) if coarse is not None and coarse.op_type == "DequantizeLinear" else None
+    maker = made.get(fine.input[0]) if fine is not None and fine.op_type == "QuantizeLinear" else None
+    if maker is not None and maker.op_type == "Relu":
+        maker = made.get(maker.input[0])
+    if maker is None or maker.op_type != "Conv":
+        return maker is not None
+    return maker.input[1] not in made or made[maker.input[1]].op_type != "DequantizeLinear"
+
+
 def test_contract_is_the_float32_graphs_but_for_variant_and_self_test_and_the_seal_holds(
     graph: Path, int8: Path
 ) -> None:
@@ -105,12 +131,47 @@ def test_contract_is_the_float32_graphs_but_for_variant_and_self_test_and_the_se
 
 
 def test_a_step_in_int8_is_near_the_step_in_float32(graph: Path, int8: Path) -> None:
-    calls = islice(rehearse(Recorder(graph), "synthetic", disc(), frames=16), 16)
-
-    drift = measure_calls(OrtEngine(int8, threads=1), calls)
+    drift = measure_calls(OrtEngine(int8, threads=1), played(graph, 16))
 
     assert drift.within(ONE_STEP_IN_INT8), str(drift)
     assert drift.greatest > 0
+
+
+def test_blocks_are_the_networks_modules_and_say_what_they_save_and_whether_an_alpha_sees_them(graph: Path) -> None:
+    with Quantiser(graph, ()) as quantiser:
+        blocks = blocks_of(quantiser.plain)
+        convolutions = [node.name for node in quantiser.plain.graph.node if node.op_type == "Conv"]
+
+    assert sorted(name for block in blocks for name in block.convolutions) == sorted(convolutions)
+    assert len(blocks) < len(convolutions)
+    assert all(block.products > 0 for block in blocks)
+    assert {block.seen for block in blocks} == {True, False}
+
+
+def test_blocks_are_taken_by_what_they_cost_for_what_they_save_until_the_tolerance_is_spent() -> None:
+    rows = {"state": (50, 0.0), "cheap": (100, 3e-3), "small": (1, 2e-3), "dear": (100, 9e-3)}
+    blocks = [Block(name, (name,), products, name != "state") for name, (products, _) in rows.items()]
+    errors = {name: error for name, (_, error) in rows.items()}
+
+    def taken(limit: float) -> list[str]:
+        return [block.name for block in affordable(blocks, errors, limit)]
+
+    assert taken(1e-3) == ["state"]
+    assert taken(5e-3) == ["state", "cheap"]
+    assert taken(2e-2) == ["state", "cheap", "dear", "small"]
+
+
+def test_a_tolerance_that_int8_exceeds_is_met_by_leaving_convolutions_out(graph: Path) -> None:
+    calls = played(graph, 6)
+    with Quantiser(graph, calls) as quantiser:
+        everything = choose(quantiser, calls, Tolerance(1.0))
+        limit = everything.drift.mean / 2
+        part = choose(quantiser, calls, Tolerance(limit))
+
+    assert (everything.share, everything.floating) == (1, frozenset())
+    assert part.drift.mean <= limit
+    assert 0 < part.share < 1
+    assert part.floating
 
 
 def test_openvino_runs_the_same_file_and_agrees(int8: Path) -> None:
@@ -125,12 +186,13 @@ def test_the_check_finds_a_scale_that_is_wrong(graph: Path, int8: Path, tmp_path
     scale = next(t for t in model.graph.initializer if t.name.endswith("_scale") and len(t.dims) == 0)
     scale.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(scale) * np.float32(0.2), scale.name))
     onnx.save(model, tmp_path / "wrong.onnx")
-    calls = rehearse(Recorder(graph), "synthetic", disc(), frames=4)
 
-    assert not measure_calls(OrtEngine(tmp_path / "wrong.onnx", threads=1), calls).within(ONE_STEP_IN_INT8)
+    drift = measure_calls(OrtEngine(tmp_path / "wrong.onnx", threads=1), played(graph, 4))
+
+    assert not drift.within(ONE_STEP_IN_INT8)
 
 
-def test_graph_in_half_precision_is_refused_and_nothing_is_written(graph: Path, tmp_path: Path) -> None:
+def test_graph_in_half_precision_is_refused(graph: Path, tmp_path: Path) -> None:
     model = onnx.load(graph)
     contract = read_contract(graph)
     states = tuple(replace(spec, dtype="float16") for spec in contract.states)
@@ -138,15 +200,21 @@ def test_graph_in_half_precision_is_refused_and_nothing_is_written(graph: Path, 
     onnx.save(model, tmp_path / "half.onnx")
 
     with pytest.raises(ModelError, match="in half precision"):
-        quantise(tmp_path / "half.onnx", tmp_path / "int8.onnx", iter(()))
-    assert not (tmp_path / "int8.onnx").exists()
+        Quantiser(tmp_path / "half.onnx", ())
+
+
+@pytest.mark.parametrize("within", [0.0, -1.0, 2.0, float("nan")])
+def test_a_tolerance_that_makes_no_sense_is_refused(graph: Path, within: float) -> None:
+    with pytest.raises(InputError, match="expected a mean error"):
+        quantise_checked(graph, "synthetic", within=within)
 
 
 def test_a_clip_in_which_nobody_is_found_is_one_line_and_exit_code_2(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    lite_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["export", str(checkpoint), "--size", f"{WIDTH}x{HEIGHT}", "--check-frames", "0", "--int8", "synthetic"]
-    monkeypatch.setattr("sys.argv", [*arguments, "--output", str(tmp_path / "lite.onnx")])
+    arguments = ["export", str(lite_checkpoint), "--size", f"{WIDTH}x{HEIGHT}", "--check-frames", "0"]
+    output = ["--output", str(tmp_path / "lite.onnx")]
+    monkeypatch.setattr("sys.argv", [*arguments, *output, "--int8", "synthetic"])
 
     assert main() == 2
 

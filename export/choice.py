@@ -1,0 +1,181 @@
+"""Which convolutions an int8 graph can afford: those that cost least accuracy for the arithmetic they save.
+
+Blocks of convolutions are put in int8 one at a time, and a step's error is measured; errors of many blocks add up like
+independent noise. Blocks are then taken in the order of what they cost, until the tolerance is spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, islice
+from math import inf, prod
+from pathlib import Path
+
+import numpy as np
+from onnx import ModelProto, shape_inference
+
+from export.check import Drift, Startable, Tolerance
+from export.quantise import Quantiser
+from export.rehearsal import Call, Recorder, rehearse
+from rtmatte.backends.ort import OrtEngine
+from rtmatte.contract import ALPHA, FRAME, GATES, MASK, Gates
+from rtmatte.engine import open_engine
+from rtmatte.errors import InputError, ModelError
+from rtmatte.step import Engine
+from rtmatte.targets.person import PersonTarget
+
+ONE_STEP_IN_INT8 = Tolerance(5e-3)
+CHECK_CALLS = 16  # a seed, settling, ordinary frames, two stores
+RANKED = 4  # every so many calls serve to rank the blocks: some twenty graphs are made and run for that
+LEAST = 1e-3  # of the multiplications: blocks of fewer stay in float32 unless all may go
+ROOM = 0.9  # of the tolerance is spent by estimate: errors are not quite independent
+
+
+def quantise_checked(graph: Path, clip: str | Path, *, within: float = ONE_STEP_IN_INT8.mean) -> Path:
+    """Returns the int8 graph that it writes beside `graph`, calibrated on `clip`; says what it wrote and how far off.
+
+    `within` is the mean error that a step may have: the larger, the more is in int8, and the faster. The person of the
+    clip is found by lite. Raises SourceError or InputError for a clip that will not do, ModelError for a graph in half
+    precision, or when a step in int8 is too far from float32; the file is left for inspection.
+    """
+    if not 0 < within <= 1:
+        raise InputError(f"expected a mean error of the alpha above 0 and up to 1, found {within:g}; 5e-3 is usual")
+    tolerance = Tolerance(within)
+    recorder = Recorder(graph)
+    finder: Engine = recorder if recorder.contract.model == "lite" else open_engine("lite")
+
+    def rehearsed() -> Iterator[Call]:
+        return rehearse(recorder, clip, PersonTarget(finder))
+
+    path = graph.with_name(f"{graph.stem}-int8.onnx")
+    with Quantiser(graph, rehearsed()) as quantiser:
+        choice = choose(quantiser, list(islice(rehearsed(), CHECK_CALLS)), tolerance)
+        quantiser.write(path, floating=choice.floating)
+    print(f"wrote {path}: {path.stat().st_size / 1e6:.1f} MB, calibrated on {clip}")
+    print(
+        f"{choice.share:.0%} of the convolutions' arithmetic is in int8; against float32, step by step, {choice.drift}"
+    )
+    if not choice.drift.within(tolerance):
+        raise ModelError(f"{path} is too far from its float32 graph; calibrate it on a clip more like its use")
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Convolutions that are in int8 together or not at all: those of one module of the network."""
+
+    name: str
+    convolutions: tuple[str, ...]
+    products: int  # multiplications of a step
+    seen: bool  # whether a step's alpha depends on it; else it is the state's alone
+
+
+def blocks_of(plain: ModelProto) -> list[Block]:
+    """Returns the blocks of a graph in its order; its shapes are static, its weights constants named as in PyTorch."""
+    graph = shape_inference.infer_shapes(plain).graph
+    shapes = {value.name: _shape(value) for value in (*graph.value_info, *graph.output)}
+    sizes = {tensor.name: tuple(tensor.dims) for tensor in plain.graph.initializer}
+    before_alpha = _before(plain, ALPHA)
+    found: dict[str, list[tuple[str, int, bool]]] = {}
+    for node in plain.graph.node:
+        if node.op_type == "Conv":
+            products = prod(sizes[node.input[1]][1:]) * prod(shapes[node.output[0]])
+            found.setdefault(_module(node.input[1]), []).append((node.name, products, node.name in before_alpha))
+    blocks = []
+    for module, rows in found.items():
+        names, products_of, seen = zip(*rows, strict=True)
+        blocks.append(Block(module, names, sum(products_of), any(seen)))
+    return blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was found: the convolutions that stay in float32, the share of the multiplications in int8, the error."""
+
+    floating: frozenset[str]
+    share: float
+    drift: Drift
+
+
+def choose(quantiser: Quantiser, calls: Sequence[Call], tolerance: Tolerance) -> Choice:
+    """Returns the choice that brings the steps of `calls` within `tolerance` with most of the arithmetic in int8.
+
+    When not even the blocks that no alpha sees are within it, the choice is those.
+    """
+    blocks = blocks_of(quantiser.plain)
+
+    def tried(taken: Iterable[Block], on: Sequence[Call] = calls) -> Choice:
+        kept = {block.name for block in taken}
+        floating = frozenset(name for block in blocks if block.name not in kept for name in block.convolutions)
+        share = sum(b.products for b in blocks if b.name in kept) / sum(b.products for b in blocks)
+        return Choice(floating, share, measure_calls(OrtEngine(quantiser.draft(floating=floating)), on))
+
+    best = tried(blocks)
+    if best.drift.within(tolerance):
+        return best
+    few = calls[-1::-RANKED][::-1]
+    least = LEAST * sum(block.products for block in blocks)
+
+    def error_of(block: Block) -> float:
+        if not block.seen:
+            return 0.0
+        return tried([block], few).drift.mean if block.products >= least else inf
+
+    errors = {block.name: error_of(block) for block in blocks}
+    taken = affordable(blocks, errors, tolerance.mean)
+    best = tried(taken)
+    while not best.drift.within(tolerance) and taken and taken[-1].seen:
+        taken = taken[:-1]
+        best = tried(taken)
+    return best
+
+
+def affordable(blocks: Sequence[Block], errors: Mapping[str, float], limit: float) -> list[Block]:
+    """Returns the blocks, cheapest for what they save first, whose errors together stay below a part of `limit`."""
+    ordered = sorted(blocks, key=lambda block: (block.seen, errors[block.name] ** 2 / block.products))
+    sums = accumulate(errors[block.name] ** 2 for block in ordered)
+    return [block for block, total in zip(ordered, sums, strict=True) if total <= (ROOM * limit) ** 2]
+
+
+def measure_calls(engine: Startable, calls: Iterable[Call]) -> Drift:
+    """Returns the error of single steps of `engine` from the states and against the alphas of `calls`."""
+    errors = []
+    for call in calls:
+        gates = Gates(*(call.given[name] for name in GATES))
+        alpha, _ = engine.step(call.given[FRAME], call.given[MASK], gates, engine.state_of(call.given))
+        difference = np.abs(alpha.astype(np.float64) - call.alpha)
+        errors.append((float(difference.mean()), float(difference.max())))
+    if not errors:
+        raise InputError("expected calls to compare, found none")
+    means, greatests = zip(*errors, strict=True)
+    return Drift(means, greatests)
+
+
+def _module(weight: str) -> str:
+    """Returns the module that a convolution belongs to by its weight's name: `a.stage` of `a.stage.2.conv1.weight`."""
+    parts = _named(weight.removesuffix(".weight").split("."))
+    return ".".join(_named(parts[:-1])) or weight
+
+
+def _named(parts: list[str]) -> list[str]:
+    """Returns a path of modules without the numbers at its end: those of a list or a sequence."""
+    while parts and parts[-1].isdigit():
+        parts = parts[:-1]
+    return parts
+
+
+def _shape(value: object) -> tuple[int, ...]:
+    return tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim)  # type: ignore[attr-defined]
+
+
+def _before(model: ModelProto, result: str) -> set[str]:
+    """Returns the names of the nodes that a result depends on."""
+    made = {output: node for node in model.graph.node for output in node.output}
+    waiting, found = [result], set()
+    while waiting:
+        node = made.get(waiting.pop())
+        if node is not None and node.name not in found:
+            found.add(node.name)
+            waiting.extend(node.input)
+    return found
