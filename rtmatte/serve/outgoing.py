@@ -228,8 +228,8 @@ class EncoderTotals:
         self.dropped += encoder.dropped
 
 
-class _H264Packer(H264Encoder):
-    """Cuts packets up, and tells of bit rates instead of keeping them in its own bounds."""
+class _Packer:
+    """Over an encoder of aiortc: cuts packets up as it does, and tells of bit rates instead of keeping them in bounds."""
 
     heard: Callable[[int], None]
 
@@ -242,21 +242,13 @@ class _H264Packer(H264Encoder):
         self.heard(bitrate)
 
 
-class _Vp8Packer(Vp8Encoder):
-    """The same for VP8."""
-
-    heard: Callable[[int], None]
-
-    @property
-    def target_bitrate(self) -> int:
-        return 0
-
-    @target_bitrate.setter
-    def target_bitrate(self, bitrate: int) -> None:
-        self.heard(bitrate)
+class _H264Packer(_Packer, H264Encoder): ...
 
 
-def _packer(codec: VideoCodec, heard: Callable[[int], None]) -> Any:
+class _Vp8Packer(_Packer, Vp8Encoder): ...
+
+
+def _packer(codec: VideoCodec, heard: Callable[[int], None]) -> _Packer:
     packer = _Vp8Packer() if codec == "VP8" else _H264Packer()
     packer.heard = heard
     return packer
