@@ -14,7 +14,7 @@ from rtmatte.frame import Mask
 from rtmatte.settings import Settings
 from rtmatte.targets import Pick, Point
 
-__all__ = ["Command", "Control", "FindPerson", "GivenMask", "Pick", "Point", "Record", "Reseed"]
+__all__ = ["Command", "Control", "FindPerson", "GivenMask", "Pick", "Point", "Reseed"]
 
 LONGEST_UNDO = 64  # choices that can be taken back
 
@@ -36,19 +36,12 @@ class Reseed:
     """Look afresh at the person who is followed now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Begin or end the recording."""
-
-    on: bool
-
-
 Choice = Pick | GivenMask | FindPerson
-Command = Choice | Reseed | Record
+Command = Choice | Reseed
 
 
 class Control:
-    """Settings and pending commands of one live line."""
+    """Settings and pending commands of one live line, and whether it is to be recorded."""
 
     def __init__(self, settings: Settings = Settings()) -> None:
         self._lock = Lock()
@@ -56,12 +49,17 @@ class Control:
         self._listeners: list[Callable[[Settings], None]] = []
         self._choices: list[Choice] = []
         self._who: Choice | Reseed | None = None
-        self._record: Record | None = None
+        self._recording = False
 
     @property
     def settings(self) -> Settings:
         """The settings as they are now."""
         return self._settings
+
+    @property
+    def recording(self) -> bool:
+        """Whether a recording is asked for; whoever owns the sinks obeys."""
+        return self._recording
 
     @property
     def choice(self) -> Choice:
@@ -120,15 +118,13 @@ class Control:
 
     def record(self, on: bool) -> None:
         """Asks for the recording to begin or to end."""
-        with self._lock:
-            self._record = Record(on)
+        self._recording = on
 
     def commands(self) -> list[Command]:
-        """Returns what was asked for since the last call, once: of choices, and of recordings, the newest."""
+        """Returns what was asked for since the last call, once: of several choices the newest."""
         with self._lock:
-            pending = [command for command in (self._who, self._record) if command is not None]
-            self._who = self._record = None
-        return pending
+            who, self._who = self._who, None
+        return [] if who is None else [who]
 
     def _choose(self, choice: Choice) -> None:
         with self._lock:

@@ -20,7 +20,7 @@ from rtmatte.api import ROUTES, Api, ApiError, Request, Response, openapi
 from rtmatte.api.messages import plain
 from rtmatte.api.uploads import MOST_KEPT, picture_size
 from rtmatte.clock import ManualClock
-from rtmatte.control import Command, Control, FindPerson, GivenMask, Pick, Point, Record, Reseed
+from rtmatte.control import Command, Control, FindPerson, GivenMask, Pick, Point, Reseed
 from rtmatte.frame import Phase, Pixels
 from rtmatte.imaging import decode_image, load_image
 from rtmatte.live import View
@@ -150,13 +150,18 @@ def test_status_is_plain_values(bench: Bench) -> None:
         ),
         ("POST", "target/undo", b"", FindPerson()),
         ("POST", "reseed", b"", Reseed()),
-        ("POST", "record", {"on": True}, Record(True)),
     ],
 )
 def test_commands_reach_the_control(bench: Bench, method: str, path: str, body: object, command: Command) -> None:
     assert bench.send(method, path, body).status == 202
 
     assert bench.commands() == [command]
+
+
+def test_a_recording_is_asked_for(bench: Bench) -> None:
+    assert bench.send("POST", "record", {"on": True}).status == 202
+
+    assert bench.control.recording
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from rtmatte.cli.keys import HELP, Keys
 from rtmatte.cli.recording import Recorder
 from rtmatte.cli.run import parse_point
 from rtmatte.clock import ManualClock
-from rtmatte.control import Command, Control, FindPerson, Pick, Point, Record, Reseed
+from rtmatte.control import Command, Control, FindPerson, Pick, Point, Reseed
 from rtmatte.errors import InputError
 from rtmatte.frame import Frame
 from rtmatte.imaging import save_png
@@ -35,7 +35,7 @@ def keys_of(control: Control, *, recording: bool = False) -> Keys:
 
 @pytest.mark.parametrize(
     ("key", "command"),
-    [("r", Reseed()), ("u", FindPerson()), ("a", FindPerson()), ("v", Record(True))],
+    [("r", Reseed()), ("u", FindPerson()), ("a", FindPerson())],
 )
 def test_a_key_is_a_command(key: str, command: Command) -> None:
     control = Control()
@@ -56,12 +56,14 @@ def test_a_key_turns_a_setting_on_and_off(key: str, name: str) -> None:
     assert control.settings == Settings()
 
 
-def test_the_recording_key_ends_a_recording() -> None:
+@pytest.mark.parametrize("recording", [False, True])
+def test_the_recording_key_begins_a_recording_and_ends_it(recording: bool) -> None:
     control = Control()
+    control.record(recording)
 
-    keys_of(control, recording=True).key("v")
+    keys_of(control, recording=recording).key("v")
 
-    assert control.commands() == [Record(False)]
+    assert control.recording is not recording
 
 
 def test_backgrounds_go_round_and_one_from_elsewhere_leads_to_the_first() -> None:

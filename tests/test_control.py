@@ -7,7 +7,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from rtmatte.control import Control, FindPerson, GivenMask, Pick, Point, Record, Reseed
+from rtmatte.control import Control, FindPerson, GivenMask, Pick, Point, Reseed
 from rtmatte.errors import InputError
 from rtmatte.frame import Mask
 from rtmatte.settings import Settings
@@ -64,10 +64,21 @@ def test_commands_are_taken_once_and_the_newest_choice_counts() -> None:
     control = Control()
     control.pick(LEFT)
     control.pick(REFINED)
-    control.record(True)
 
-    assert control.commands() == [REFINED, Record(True)]
+    assert control.commands() == [REFINED]
     assert control.commands() == []
+
+
+def test_a_recording_is_asked_for_until_it_is_ended() -> None:
+    control = Control()
+
+    control.record(True)
+    asked = control.recording, control.recording
+    control.record(False)
+
+    assert asked == (True, True)
+    assert not control.recording
+    assert control.commands() == []  # whoever owns the sinks obeys, not the network
 
 
 def test_a_reseed_does_not_take_the_place_of_a_choice() -> None:

@@ -228,16 +228,3 @@ def test_a_drift_that_the_watch_tells_seeds_again_unless_the_user_does_not_want_
         seeds.append(calls(bench.engine).count("seed"))
 
     assert seeds == [2, 1]
-
-
-def test_a_recording_is_asked_for_and_ended() -> None:
-    bench = Bench()
-    bench.control.record(True)
-    bench.cut(1)
-    asked = bench.cutter.recording
-
-    bench.control.record(False)
-    bench.cut(1)
-
-    assert asked
-    assert not bench.cutter.recording

@@ -92,7 +92,7 @@ class Stage:
 
         def progress(counts: Counts) -> None:
             status(counts)
-            self._recorder.obey(line.recording)
+            self._recorder.obey(self._control.recording)
             if self._window is not None:
                 self._keys.tell(self._window)
 

@@ -58,7 +58,6 @@ class LiveCutter:
         picker: Picker | None,
     ) -> None:
         self.clock = clock
-        self.recording = False
         self.warnings: tuple[str, ...] = ()
         self.rung = Rung.FULL  # where to stand from the next frame on
         self._stood_on = Rung.FULL
@@ -144,8 +143,6 @@ class LiveCutter:
                     self._follow(None)
                 case Reseed():
                     self._look_afresh(frame)
-                case _:
-                    self.recording = command.on
         every = self._control.settings.reseed_every
         if every and self._trusted is not None and self.clock.now() - self._looked_at >= every:
             self._look_afresh(frame)

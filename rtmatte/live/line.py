@@ -106,11 +106,6 @@ class LiveLine:
         return self._cutter.followed(size)
 
     @property
-    def recording(self) -> bool:
-        """Whether the control asks for a recording; whoever owns the sinks obeys."""
-        return self._cutter.recording
-
-    @property
     def status(self) -> LiveStatus:
         """The line as it is now."""
         now, session = self._clock.now(), self._cutter.session.status
