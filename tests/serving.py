@@ -36,6 +36,11 @@ from rtmatte.targets.person import PersonTarget
 SIZE: Size = (160, 120)
 DISC = 30  # radius, in a frame of 160x120
 
+NEAR = 40  # of 255: what two lossy encoders leave of a colour
+WHITE, YELLOW, CYAN, RED, GREEN = (255, 255, 255), (255, 255, 0), (0, 255, 255), (255, 0, 0), (0, 255, 0)
+
+Colour = tuple[int, int, int]
+
 LIMITS = Limits(publishers=4, requests_per_second=10_000, logins_per_minute=10_000)
 OPTIONS = ServeOptions(limits=LIMITS, loopback_peers=True)
 
@@ -175,6 +180,23 @@ class Client:
         for task in self.watching:  # a track that never began never ends
             task.cancel()
         await asyncio.gather(*self.watching, return_exceptions=True)
+
+
+def shows(client: Client, *, middle: Colour, around: Colour) -> bool:
+    """Whether the last picture that a client saw has these colours in its middle and in its corner."""
+    return client.last is not None and is_near(client.last[60, 80], middle) and is_near(client.last[5, 5], around)
+
+
+def is_near(pixel: NDArray[np.uint8], colour: Colour) -> bool:
+    return bool(np.abs(pixel.astype(int) - colour).max() <= NEAR)
+
+
+async def on_air(room: Room) -> tuple[Client, str]:
+    """A publisher that sees itself cut out, and the path of its session."""
+    client = Client()
+    answered = await client.publish(room, Camera(disc(WHITE)))
+    await until(lambda: shows(client, middle=WHITE, around=GREEN))
+    return client, f"/api/sessions/{answered['id']}"
 
 
 async def until(true: Callable[[], object], *, wait: float = 20.0) -> None:

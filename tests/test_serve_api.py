@@ -1,4 +1,4 @@
-"""The control API, the WebSocket, health and metrics of a server; and its process, from the first line to the last."""
+"""The control API and the WebSocket of a server; and its process, from the first line to the last."""
 
 from __future__ import annotations
 
@@ -16,25 +16,11 @@ import cv2
 import numpy as np
 import pytest
 
-from rtmatte.backends.fake import FakeEngine, Faults
-from rtmatte.clock import ManualClock, MonotonicClock
-from rtmatte.contract import Gates
-from rtmatte.errors import EngineError
-from rtmatte.serve.network import Networks
-from tests.serving import SIZE, Camera, Client, Room, disc, serving, until
-from tests.test_serve_streams import GREEN, RED, WHITE, shows
+from tests.serving import GREEN, RED, SIZE, WHITE, Camera, Client, disc, on_air, serving, shows, until
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
     asyncio.run(scenario)
-
-
-async def on_air(room: Room) -> tuple[Client, str]:
-    """A publisher that sees itself cut out, and the path of its session."""
-    client = Client()
-    answered = await client.publish(room, Camera(disc(WHITE)))
-    await until(lambda: shows(client, middle=WHITE, around=GREEN))
-    return client, f"/api/sessions/{answered['id']}"
 
 
 def test_settings_and_backgrounds_change_the_picture_that_is_sent() -> None:
@@ -214,81 +200,6 @@ def test_the_api_is_described_with_the_paths_it_has_here() -> None:
             assert operation["parameters"][0]["name"] == "id"
 
     run(scenario())
-
-
-def test_metrics_are_in_the_format_of_prometheus() -> None:
-    async def scenario() -> None:
-        async with serving() as room:
-            client, _ = await on_air(room)
-
-            response = await room.client.get("/metrics")
-
-            text = await response.text()
-            assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
-            for line in text.splitlines():
-                assert line.startswith("#") or re.fullmatch(
-                    r'[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? \S+', line
-                ), line
-            assert "rtmatte_publishers 1\n" in text
-            assert re.search(r'rtmatte_pictures_sent_total\{stream="1"\} [1-9]', text)
-            await client.close()
-
-    run(scenario())
-
-
-def test_health_sends_a_canary_through_the_network() -> None:
-    async def scenario() -> None:
-        async with serving() as room:
-            assert (await room.client.get("/healthz")).status == 503  # no network is open yet
-            room.networks.engine(SIZE)
-            await asyncio.sleep(2.1)  # for as long as an answer stands
-
-            response = await room.client.get("/healthz")
-
-            assert response.status == 200
-            assert (await response.json())["canary_ms"] > 0
-
-    run(scenario())
-
-
-def test_a_network_that_answers_nonsense_is_not_healthy() -> None:
-    networks = Networks(lambda size: FakeEngine(*size, faults=Faults(nan_at=range(99))), hash, MonotonicClock())
-    networks.engine(SIZE)
-
-    with pytest.raises(EngineError):
-        networks.canary()
-
-    networks.close()
-
-
-def test_the_budget_follows_from_the_time_of_a_step() -> None:
-    clock = ManualClock()
-    slow = Networks(lambda size: FakeEngine(*size, faults=Faults(step_seconds=0.005), clock=clock), hash, clock)
-    assert slow.publishers == 1  # nothing is known yet
-
-    slow.measure(SIZE)
-
-    assert slow.step_seconds == pytest.approx(0.005)
-    assert slow.publishers == 5  # 0.8 of a 30th of a second
-    slow.close()
-
-
-def test_engines_are_shared_by_pictures_of_a_kind_and_end_with_the_worker() -> None:
-    opened = []
-
-    def open_engine(size: tuple[int, int]) -> FakeEngine:
-        opened.append(size)
-        return FakeEngine(*size)
-
-    networks = Networks(open_engine, lambda size: size[0] > size[1], MonotonicClock())
-    for size in ((160, 120), (320, 240), (120, 160)):
-        engine = networks.engine(size)
-    networks.close()
-
-    assert opened == [(160, 120), (120, 160)]
-    frame, gates, state = np.zeros((1, 160, 120, 3), np.uint8), Gates.for_contract(engine.contract), engine.new_state()
-    with pytest.raises(EngineError):
-        engine.step(frame, None, gates, state)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM ends a process at once there")

@@ -12,24 +12,24 @@ import numpy as np
 import pytest
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
-from numpy.typing import NDArray
 
 from rtmatte.serve.broadcast import Broadcast
-from tests.serving import LIMITS, Camera, Client, Room, disc, serving, until, with_limits
-
-NEAR = 40  # of 255: what two lossy encoders leave of a colour
-WHITE, YELLOW, CYAN, RED, GREEN = (255, 255, 255), (255, 255, 0), (0, 255, 255), (255, 0, 0), (0, 255, 0)
-
-Colour = tuple[int, int, int]
-
-
-def shows(client: Client, *, middle: Colour, around: Colour) -> bool:
-    """Whether the last picture that a client saw has these colours in its middle and in its corner."""
-    return client.last is not None and is_near(client.last[60, 80], middle) and is_near(client.last[5, 5], around)
-
-
-def is_near(pixel: NDArray[np.uint8], colour: Colour) -> bool:
-    return bool(np.abs(pixel.astype(int) - colour).max() <= NEAR)
+from tests.serving import (
+    CYAN,
+    GREEN,
+    LIMITS,
+    RED,
+    WHITE,
+    YELLOW,
+    Camera,
+    Client,
+    Room,
+    disc,
+    serving,
+    shows,
+    until,
+    with_limits,
+)
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
