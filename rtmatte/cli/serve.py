@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +20,7 @@ from rtmatte.cli.line import (
     TrustOption,
     video_source,
 )
-from rtmatte.clock import MonotonicClock
+from rtmatte.clock import Clock, MonotonicClock
 from rtmatte.contract import SEED
 from rtmatte.control import Control
 from rtmatte.engine import locate
@@ -31,6 +32,9 @@ from rtmatte.live.drawing import live_background
 from rtmatte.settings import Settings
 from rtmatte.targets.click import ClickPicker
 from rtmatte.targets.person import PersonTarget
+
+if TYPE_CHECKING:
+    from rtmatte.serve.network import Networks
 
 MEGABIT = 1_000_000
 
@@ -98,27 +102,16 @@ def serve(
 
         def open_networks(choice: ModelChoice) -> network.Networks:
             return stack.enter_context(
-                closing(network.Networks(choice.open, lambda size: locate(choice.name, size), clock))
+                closing(
+                    network.Networks(
+                        choice.open, lambda size: locate(choice.name, size), clock, open_smaller=choice.open_smaller
+                    )
+                )
             )
 
         networks = open_networks(ModelChoice(model, device, trust))
         networks.measure(parse_size(size))
         finders = networks if model == DEFAULT_MODEL else open_networks(ModelChoice(DEFAULT_MODEL))
-
-        def open_line(size: Size, control: Control, first: Mask | None) -> LiveLine:
-            engine = networks.engine(size)
-            person = PersonTarget(finders.engine(size)) if engine.contract.takes(SEED) else None
-            picker = None if person is None else ClickPicker(person)
-            return LiveLine(
-                engine,
-                control,
-                clock,
-                size=size,
-                finder=person,
-                first_mask=first,
-                picker=picker,
-                video_source=video_source(clock),
-            )
 
         def ready(address: str) -> None:
             room = publishers or networks.publishers
@@ -129,5 +122,35 @@ def serve(
                 warn("without --cert browsers give no camera to this address, and the token travels in the clear")
 
         return server.run(
-            options, networks, open_line, clock, ready, model=model, settings=lambda: Settings(background=background)
+            options,
+            networks,
+            line_opener(networks, finders, clock),
+            clock,
+            ready,
+            model=model,
+            settings=lambda: Settings(background=background),
         )
+
+
+def line_opener(
+    networks: Networks, finders: Networks, clock: Clock
+) -> Callable[[Size, Control, Mask | None], LiveLine]:
+    """Returns what opens a line for pictures of a size: a network of `networks`, a smaller one to fall back on where
+    there is one, and one of `finders` that looks for people."""
+
+    def open_line(size: Size, control: Control, first: Mask | None) -> LiveLine:
+        engine = networks.engine(size)
+        person = PersonTarget(finders.engine(size)) if engine.contract.takes(SEED) else None
+        return LiveLine(
+            engine,
+            control,
+            clock,
+            size=size,
+            finder=person,
+            first_mask=first,
+            picker=None if person is None else ClickPicker(person),
+            smaller=networks.smaller(size),
+            video_source=video_source(clock),
+        )
+
+    return open_line

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Lock
 
 import numpy as np
@@ -22,20 +23,29 @@ PERIOD = 1 / 30  # seconds a publisher's picture lasts
 RECENT = 300  # steps behind the measured time
 WARM_UP, MEASURED = 2, 5  # steps at the start
 
+Step = Callable[[Array, NDArray[np.float32] | None, Gates, State], tuple[Array, State]]
+
 
 class Networks:
     """Opens an engine where none of that `kind` is open, and runs the steps of all of them on one thread.
 
-    `kind_of` says which pictures share an engine. Every stream has at most one step waiting, the newest.
+    `kind_of` says which pictures share an engine. `open_smaller` opens one that may run where that is too slow, or
+    says that there is none. Every stream has at most one step waiting, the newest.
     """
 
     def __init__(
-        self, open_engine: Callable[[Size], Engine], kind_of: Callable[[Size], Hashable], clock: Clock
+        self,
+        open_engine: Callable[[Size], Engine],
+        kind_of: Callable[[Size], Hashable],
+        clock: Clock,
+        *,
+        open_smaller: Callable[[Size], Engine | None] = lambda size: None,
     ) -> None:
-        self._open, self._kind_of, self._clock = open_engine, kind_of, clock
+        self._open, self._open_smaller, self._kind_of, self._clock = open_engine, open_smaller, kind_of, clock
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="network")
         self._opening = Lock()
         self._engines: dict[Hashable, Engine] = {}
+        self._smaller: dict[Hashable, Engine | None] = {}
         self._steps: deque[float] = deque(maxlen=RECENT)
         self._at_rest = 0.0
 
@@ -59,8 +69,9 @@ class Networks:
         return max(1, int(FULL_LOAD * PERIOD / slowest)) if slowest > 0 else 1
 
     def measure(self, size: Size) -> None:
-        """Opens the engine for pictures of `size` and measures its step at rest."""
+        """Opens the engines for pictures of `size` and measures the step of the best one at rest."""
         engine = self.engine(size)
+        self.smaller(size)
         frame = np.zeros(engine.contract.inputs[0].shape, engine.contract.inputs[0].dtype)
         mask = np.ones((engine.contract.batch, 1, *frame.shape[1:3]), np.float32)
         gates, state = Gates.for_contract(engine.contract), engine.new_state()
@@ -79,7 +90,20 @@ class Networks:
         with self._opening:
             if kind not in self._engines:
                 self._engines[kind] = self._worker.submit(self._open, size).result()
-            return _OnWorker(self._engines[kind], self._run)
+            return self._measured(self._engines[kind])
+
+    def smaller(self, size: Size) -> Engine | None:
+        """Returns the engine for fewer pixels for pictures of `size`, as `engine` does; None where there is none.
+
+        Its steps are not counted as the networks' time: admitting more, because those here had to give something up,
+        would make it worse.
+        """
+        kind = self._kind_of(size)
+        with self._opening:
+            if kind not in self._smaller:
+                self._smaller[kind] = self._worker.submit(self._open_smaller, size).result()
+            engine = self._smaller[kind]
+            return None if engine is None else self._here(engine, engine.step)
 
     def canary(self) -> float:
         """Returns the seconds that the frames of the self-test take; EngineError when their alphas are not finite.
@@ -89,50 +113,55 @@ class Networks:
         if not self._engines:
             raise EngineError("no network is open yet; ask again")
         began = self._clock.now()
-        self_test(_OnWorker(next(iter(self._engines.values())), self._run))
+        self_test(self._measured(next(iter(self._engines.values()))))
         return self._clock.now() - began
 
     def close(self) -> None:
         """Ends the worker and frees the engines; streams have to have ended."""
         self._worker.shutdown(wait=True, cancel_futures=True)
-        for engine in self._engines.values():
-            engine.close()
+        for engine in (*self._engines.values(), *self._smaller.values()):
+            if engine is not None:
+                engine.close()
         self._engines.clear()
+        self._smaller.clear()
+
+    def _measured(self, engine: Engine) -> Engine:
+        return self._here(engine, partial(self._timed, engine.step))
+
+    def _here(self, engine: Engine, step: Step) -> Engine:
+        return _OnWorker(engine, partial(self._run, step))
 
     def _run(
-        self, engine: Engine, frame: Array, mask: NDArray[np.float32] | None, gates: Gates, state: State
+        self, step: Step, frame: Array, mask: NDArray[np.float32] | None, gates: Gates, state: State
     ) -> tuple[Array, State]:
         try:
-            return self._worker.submit(self._timed, engine, frame, mask, gates, state).result()
+            return self._worker.submit(step, frame, mask, gates, state).result()
         except RuntimeError as error:  # the worker has ended
             raise EngineError("the server is ending; the step was not run") from error
 
     def _timed(
-        self, engine: Engine, frame: Array, mask: NDArray[np.float32] | None, gates: Gates, state: State
+        self, step: Step, frame: Array, mask: NDArray[np.float32] | None, gates: Gates, state: State
     ) -> tuple[Array, State]:
         began = self._clock.now()
         try:
-            return engine.step(frame, mask, gates, state)
+            return step(frame, mask, gates, state)
         finally:
             self._steps.append(self._clock.now() - began)
-
-
-Run = Callable[[Engine, Array, NDArray[np.float32] | None, Gates, State], tuple[Array, State]]
 
 
 class _OnWorker:
     """An engine whose steps run elsewhere."""
 
-    def __init__(self, engine: Engine, run: Run) -> None:
+    def __init__(self, engine: Engine, step: Step) -> None:
         self.contract: Contract = engine.contract
         self.backend = engine.backend
-        self._engine, self._run = engine, run
+        self._engine, self._step = engine, step
 
     def new_state(self) -> State:
         return self._engine.new_state()
 
     def step(self, frame: Array, mask: NDArray[np.float32] | None, gates: Gates, state: State) -> tuple[Array, State]:
-        return self._run(self._engine, frame, mask, gates, state)
+        return self._step(frame, mask, gates, state)
 
     def close(self) -> None:
         """Does nothing: others may use it."""
