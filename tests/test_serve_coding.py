@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -18,8 +19,9 @@ from aiortc.jitterbuffer import JitterBuffer
 
 from rtmatte.clock import ManualClock, MonotonicClock
 from rtmatte.frame import Frame
+from rtmatte.serve import encoder
 from rtmatte.serve.assembly import Assembler, is_key_frame
-from rtmatte.serve.encoder import Encoded, Picture, SharedEncoder, open_codec, start_bit_rate, within
+from rtmatte.serve.encoder import Encoded, Picture, SharedEncoder, described, open_codec, start_bit_rate, within
 from rtmatte.serve.incoming import OUTGROWN, IncomingVideo
 from rtmatte.serve.offer import VIDEO_CODECS, VideoCodec
 from rtmatte.serve.outgoing import KEY_EVERY, QUEUE, Fanout, PacketTrack, _yuv
@@ -133,6 +135,59 @@ def test_an_encoder_that_does_not_open_is_tried_again(monkeypatch: pytest.Monkey
     encoder.close()
 
     assert [each.is_key for each in out] == [True]
+
+
+class Gpu:
+    """Stands in for the driver: its encoder opens `sessions` times, or fails with a reason."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, sessions: int) -> None:
+        self.asked: list[str] = []
+        self.left = sessions
+        self._opened = encoder._opened
+        monkeypatch.setattr(encoder, "_opened", self.open)
+        encoder.nvenc_fault.cache_clear()
+
+    def open(self, name: str, width: int, height: int, bit_rate: int, options: dict[str, str]) -> Any:
+        self.asked.append(name)
+        if name != "h264_nvenc":
+            return self._opened(name, width, height, bit_rate, options)
+        if self.left == 0:
+            raise av.error.PermissionError(1, "no session")
+        self.left -= 1
+        return SimpleNamespace(name=name)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Gpu]]:
+    yield lambda sessions: Gpu(monkeypatch, sessions=sessions)
+    encoder.nvenc_fault.cache_clear()
+
+
+def test_the_gpu_encodes_where_trying_it_shows_that_it_can(gpu: Callable[[int], Gpu]) -> None:
+    driver = gpu(3)
+
+    opened = [open_codec("H264", 640, 360, 1_000_000) for _ in range(2)]
+
+    assert driver.asked == ["h264_nvenc"] * 3  # tried once, then opened
+    assert [described(each) for each in opened] == ["NVENC"] * 2
+    assert open_codec("VP8", 640, 360, 1_000_000).name == "libvpx"
+
+
+def test_without_a_gpu_the_processor_encodes_and_the_status_says_why(gpu: Callable[[int], Gpu]) -> None:
+    driver = gpu(0)
+
+    opened = [open_codec("H264", 640, 360, 1_000_000) for _ in range(2)]
+
+    assert driver.asked == ["h264_nvenc", "libx264", "libx264"]  # tried once
+    assert [described(each) for each in opened] == ["x264 (no NVENC here: no session)"] * 2
+
+
+def test_where_no_session_of_the_gpu_is_left_the_processor_encodes(gpu: Callable[[int], Gpu]) -> None:
+    gpu(2)
+
+    opened = [open_codec("H264", 640, 360, 1_000_000) for _ in range(2)]
+
+    assert [described(each) for each in opened] == ["NVENC", "x264 (no NVENC here: no session of it is left)"]
 
 
 def test_bit_rates_are_kept_to_what_is_promised() -> None:

@@ -64,7 +64,7 @@ def open_codec(codec: VideoCodec, width: int, height: int, bit_rate: int) -> Vid
     """Returns an opened encoder for live pictures of that size: no look-ahead, key frames on request only."""
     if codec == "VP8":
         return _opened("libvpx", width, height, bit_rate, _vp8(bit_rate))
-    if _has_nvenc():
+    if nvenc_fault() is None:
         try:
             return _opened("h264_nvenc", width, height, bit_rate, NVENC)
         except av.FFmpegError:  # a driver allows only so many sessions
@@ -94,6 +94,12 @@ class SharedEncoder:
         """What it was opened for; None before the first picture."""
         context = self._context
         return None if context is None else int(context.bit_rate or 0)
+
+    @property
+    def runs_on(self) -> str:
+        """What encodes, in a word; empty before the first picture."""
+        context = self._context
+        return "" if context is None else described(context)
 
     @property
     def dropped(self) -> int:
@@ -212,10 +218,20 @@ NVENC = {
 
 
 @cache
-def _has_nvenc() -> bool:
-    """Whether the GPU's encoder opens here."""
+def nvenc_fault() -> str | None:
+    """Returns why the GPU's encoder does not open here, None where it does; found by trying, once."""
     try:
         _opened("h264_nvenc", 256, 256, LEAST, NVENC)
-    except (av.FFmpegError, ValueError):
-        return False
-    return True
+    except (av.FFmpegError, ValueError) as reason:
+        return getattr(reason, "strerror", None) or str(reason)
+    return None
+
+
+def described(context: VideoCodecContext) -> str:
+    """Returns what encodes, in a word, and why it is not the GPU where it might have been."""
+    match context.name:
+        case "h264_nvenc":
+            return "NVENC"
+        case "libx264":
+            return f"x264 (no NVENC here: {nvenc_fault() or 'no session of it is left'})"
+    return context.name

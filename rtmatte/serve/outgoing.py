@@ -124,6 +124,11 @@ class Fanout:
         return tuple(self._encoders)
 
     @property
+    def encoders(self) -> dict[VideoCodec, str]:
+        """What encodes each of them, in a word."""
+        return {codec: encoder.runs_on for codec, encoder in self._encoders.items()}
+
+    @property
     def totals(self) -> EncoderTotals:
         """The counts of all encoders that ever ran here."""
         totals = EncoderTotals(self._gone.calls, self._gone.cpu, self._gone.dropped)
@@ -229,7 +234,7 @@ class EncoderTotals:
 
 
 class _Packer:
-    """Over an encoder of aiortc: cuts packets up as it does, and tells of bit rates instead of keeping them in bounds."""
+    """Over an encoder of aiortc: cuts packets up as that does, and tells of bit rates instead of bounding them."""
 
     heard: Callable[[int], None]
 
