@@ -38,12 +38,13 @@ from rtmatte.control import Control
 from rtmatte.frame import Mask
 from rtmatte.imaging import Size
 from rtmatte.latency import Percentiles
-from rtmatte.pipeline import Counts
+from rtmatte.outputs import Outputs
+from rtmatte.pipeline import Counts, Progress
 from rtmatte.serve.encoder import open_codec
 from rtmatte.serve.incoming import IncomingVideo
 from rtmatte.serve.loopback import keep_loopback
 from rtmatte.serve.options import Limits, ServeOptions
-from rtmatte.serve.outgoing import Fanout, PacketTrack
+from rtmatte.serve.outgoing import PacketTrack
 from rtmatte.serve.reception import VideoReception
 from rtmatte.serve.studio import Studio
 
@@ -249,7 +250,12 @@ class Straight:
 
     status: Any = None
 
-    def run(self, source: IncomingVideo, sink: Fanout, *, stop: Event | None = None) -> Counts:
+    def __init__(self, size: Size) -> None:
+        self.size = size
+
+    def run(
+        self, source: IncomingVideo, sink: Outputs, *, stop: Event | None = None, progress: Progress | None = None
+    ) -> Counts:
         for frame in source:
             sink.write(frame)
         return Counts()
@@ -267,11 +273,11 @@ class Roomy:
 
 async def _pass_through(pipe: Pipe) -> None:
     def open_line(size: Size, control: Control, first: Mask | None) -> Straight:
-        return Straight()
+        return Straight(size)
 
     options = ServeOptions(limits=Limits(publishers=1), loopback_peers=True)
     studio = Studio(open_line, Roomy(), options, MonotonicClock())
-    answered = await studio.publish(await asyncio.to_thread(pipe.recv))
+    answered = await studio.publish(await asyncio.to_thread(pipe.recv), sender="page")
     pipe.send(answered.answer)
     totals = studio.broadcast(answered.id).fanout
     await _account(pipe, lambda: (totals.totals.calls, totals.totals.cpu))

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.serving import GREEN, RED, SIZE, WHITE, Camera, Client, disc, on_air, serving, shows, until
+from tests.test_serve_whip import OBS_OFFER
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -71,6 +72,7 @@ def test_the_privacy_button_hides_everybody() -> None:
         ("POST", "target/undo", None, 202),
         ("POST", "reseed", None, 202),
         ("POST", "record", {"on": True}, 409),
+        ("POST", "record", {"on": True, "path": "x"}, 409),
         ("DELETE", "settings", None, 405),
         ("GET", "nothing", None, 404),
     ],
@@ -120,6 +122,42 @@ def test_a_session_is_controlled_by_its_own_id_alone() -> None:
             for id in (answered["watch"], "", "x", answered["id"][:-1]):
                 assert (await room.client.get(f"/api/sessions/{id}/settings")).status == 404
                 assert (await room.client.delete(f"/whip/{id}")).status in (404, 405)
+            await client.close()
+
+    run(scenario())
+
+
+def test_the_sessions_are_listed_for_who_may_steer_them() -> None:
+    async def scenario() -> None:
+        async with serving() as room:
+            assert await (await room.client.get("/api/sessions")).json() == {"sessions": []}
+            client, session = await on_air(room)
+            obs = {"Content-Type": "application/sdp", "User-Agent": "Mozilla/5.0 (OBS-Studio/30.2.2; Linux x86_64)"}
+            sent = await room.client.post("/whip", data=OBS_OFFER, headers=obs)
+
+            mine, other = (await (await room.client.get("/api/sessions")).json())["sessions"]
+
+            assert session == f"/api/sessions/{mine['id']}"
+            assert mine == await (await room.client.get(session)).json() | {"seconds": mine["seconds"]}
+            assert (mine["sender"], mine["state"], mine["size"]) == ("page", "live", list(SIZE))
+            assert (other["sender"], other["state"], other["size"]) == ("OBS", "connecting", None)
+            assert sent.headers["Location"] == f"/whip/{other['id']}"
+            steered = await room.client.patch(f"/api/sessions/{other['id']}/settings", json={"background": "#ff0000"})
+            assert steered.status == 200
+            await client.close()
+
+    run(scenario())
+
+
+def test_the_status_says_what_encodes() -> None:
+    async def scenario() -> None:
+        async with serving() as room:
+            client, session = await on_air(room)
+
+            encoders = (await (await room.client.get(session)).json())["encoders"]
+
+            assert encoders in ({"VP8": "libvpx"}, {"H264": encoders.get("H264", "")})
+            assert all(encoders.values())
             await client.close()
 
     run(scenario())

@@ -17,7 +17,8 @@ from rtmatte.errors import InputError
 from rtmatte.serve.access import COOKIE, Access, new_token
 from rtmatte.serve.limits import RateLimit
 from rtmatte.serve.options import IceServer, Limits, ServeOptions
-from tests.serving import LIMITS, OPTIONS, serving, with_limits
+from tests.serving import LIMITS, OPTIONS, Client, Room, serving, with_limits
+from tests.test_serve_whip import OBS_OFFER
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 LOCKED = replace(OPTIONS, token=TOKEN)
@@ -131,6 +132,118 @@ def test_the_key_of_the_address_logs_in_once_and_the_token_always() -> None:
                 assert (await room.client.post("/api/login", json={"key": wrong})).status == 401
 
     run(scenario())
+
+
+def test_a_viewing_key_lets_somebody_watch_its_stream_and_do_nothing_else() -> None:
+    token = {"Authorization": f"Bearer {TOKEN}"}
+
+    async def scenario() -> None:
+        async with serving(LOCKED) as room:
+            one, two = await _published(room, token), await _published(room, token)
+            key = {"Authorization": f"Bearer {one['viewing_key']}"}
+            offer = {"Content-Type": "application/sdp", **key}
+            viewer = Client()
+            viewer.connection.addTransceiver("video", direction="recvonly")
+            wanted = await viewer.offer()
+
+            async def status(method: str, path: str, **given: Any) -> int:
+                return int((await room.client.request(method, path, **({"headers": key} | given))).status)
+
+            created = await room.client.post(f"/whep/{one['watch']}", data=wanted, headers=offer)
+            assert created.status == 201
+            place = created.headers["Location"]
+            assert one["viewing_key"] not in str(created.headers) + await created.text()
+            assert await status("DELETE", place) == 200
+            for path in (f"/whep/{two['watch']}", "/whep", "/whep/", "/whip", f"/whep/{one['id']}"):
+                assert await status("POST", path, data=wanted, headers=offer) == 401, path
+            session = f"/api/sessions/{one['id']}"
+            for path in ("/api/server", "/api/sessions", session, f"{session}/settings", f"{session}/events"):
+                assert await status("GET", path) == 401, path
+            assert await status("GET", f"{session}/frame.jpg?view=original") == 401
+            assert await status("DELETE", session) == 401
+            assert await status("DELETE", f"/whip/{one['id']}") == 401
+            assert await status("POST", "/api/login", json={"key": one["viewing_key"]}) == 401
+            assert await status("GET", "/metrics") == 401
+            await viewer.close()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("given", ["", "Bearer ", "Bearer x", "Basic {key}", "{key}", "Bearer {key}x", "Bearer \u2028"])
+def test_without_its_very_key_a_stream_is_not_watched(given: str) -> None:
+    async def scenario() -> None:
+        async with serving(LOCKED) as room:
+            published = await _published(room, {"Authorization": f"Bearer {TOKEN}"})
+            headers = {"Content-Type": "application/sdp", "Authorization": given.format(key=published["viewing_key"])}
+
+            response = await room.client.post(f"/whep/{published['watch']}", data="v=0", headers=headers)
+
+            assert response.status in (400, 401) if not given.isascii() else response.status == 401
+
+    run(scenario())
+
+
+def test_a_viewing_key_ends_with_its_session_and_is_random() -> None:
+    token = {"Authorization": f"Bearer {TOKEN}"}
+
+    async def scenario() -> None:
+        async with serving(LOCKED) as room:
+            one, two = await _published(room, token), await _published(room, token)
+            assert len({one["viewing_key"], one["watch"], one["id"], two["viewing_key"]}) == 4
+            assert len(one["viewing_key"]) >= 32  # 192 bits
+
+            await room.client.delete(f"/api/sessions/{one['id']}", headers=token)
+
+            key = {"Content-Type": "application/sdp", "Authorization": f"Bearer {one['viewing_key']}"}
+            assert (await room.client.post(f"/whep/{one['watch']}", data="v=0", headers=key)).status == 401
+
+    run(scenario())
+
+
+def test_guessing_viewing_keys_is_slowed_down_and_no_key_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with serving(replace(LOCKED, limits=replace(LIMITS, logins_per_minute=3))) as room:
+            published = await _published(room, {"Authorization": f"Bearer {TOKEN}"})
+            (broadcast,) = room.studio.broadcasts
+            with caplog.at_level(logging.DEBUG):
+                statuses = []
+                for method in ("POST", "OPTIONS", "PATCH", "POST"):
+                    wrong = {"Authorization": "Bearer " + "x" * 32}
+                    path = f"/whep/{published['watch']}"
+                    statuses.append((await room.client.request(method, path, headers=wrong)).status)
+                right = {"Authorization": f"Bearer {published['viewing_key']}"}
+                await room.client.options(f"/whep/{published['watch']}", headers=right)
+
+            assert statuses == [401, 401, 401, 429]
+            assert published["viewing_key"] not in caplog.text + repr(broadcast) + repr(vars(room.access))
+
+    run(scenario())
+
+
+def test_relays_are_told_to_who_has_the_key_before_it_offers() -> None:
+    relay = IceServer("stun:127.0.0.1:9")
+
+    async def scenario() -> None:
+        async with serving(replace(LOCKED, ice_servers=(relay,))) as room:
+            broadcast = room.studio._new_broadcast("page")
+            path = f"/whep/{broadcast.watch}"
+            key = {"Authorization": f"Bearer {broadcast.viewing_key}"}
+
+            assert (await room.client.options(path, headers=key)).headers[
+                "Link"
+            ] == '<stun:127.0.0.1:9>; rel="ice-server"'
+            assert "Link" not in (await room.client.options(path)).headers
+
+    run(scenario())
+
+
+async def _published(room: Room, headers: dict[str, str]) -> dict[str, Any]:
+    """A session by an offer that nobody follows up, as the server answers it."""
+    given = {"type": "offer", "sdp": OBS_OFFER}
+    response = await room.client.post("/api/sessions", json=given, headers=headers)
+    assert response.status == 201, await response.text()
+    answered: dict[str, Any] = await response.json()
+    return answered
 
 
 def test_guessing_tokens_is_slowed_down() -> None:

@@ -110,10 +110,11 @@ class Handlers:
         return Response.of(shown(self._control.change(background=str(path))))
 
     def post_record(self, request: Request) -> Response:
-        on = request.json().get("on")
-        if not isinstance(on, bool):
-            raise InputError(f"expected on to be true or false, found {on!r}")
-        self._control.record(on)
+        match request.json():
+            case {"on": bool(on), **rest} if not rest:
+                self._control.record(on)
+            case other:
+                raise InputError(f'expected {{"on": true}} or {{"on": false}}, found {other!r}')
         return _accepted()
 
     def get_presets(self, request: Request) -> Response:

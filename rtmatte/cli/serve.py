@@ -68,6 +68,9 @@ def serve(
     bit_rate: Annotated[
         float | None, typer.Option(min=0.3, max=20, help="Mb/s of the pictures; by default what viewers can take.")
     ] = None,
+    recordings: Annotated[
+        Path | None, typer.Option(help="A folder on this machine where publishers may record; none by default.")
+    ] = None,
     background: BackgroundOption = "blur",
     model: ModelOption = DEFAULT_MODEL,
     device: DeviceOption = Device.AUTO,
@@ -81,6 +84,7 @@ def serve(
         raise EnvironmentFault(f"serving needs aiortc and aiohttp ({error}): pip install 'rtmatte[webrtc]'") from error
     from rtmatte.serve.access import new_token
     from rtmatte.serve.options import IceServer, Limits, ServeOptions, is_loopback
+    from rtmatte.serve.recording import recordings_folder
 
     live_background(background)
     options = ServeOptions(
@@ -95,6 +99,7 @@ def serve(
         relay_only=relay_only,
         loopback_peers=loopback,
         bit_rate=None if bit_rate is None else int(bit_rate * MEGABIT),
+        recordings=None if recordings is None else recordings_folder(recordings),
         limits=Limits(publishers=publishers, viewers=viewers),
     )
     clock = MonotonicClock()

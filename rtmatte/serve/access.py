@@ -39,8 +39,8 @@ class Access:
         """Whether an Authorization header or a login cookie opens the door."""
         if self._token is None:
             return True
-        scheme, _, given = (authorization or "").partition(" ")
-        if scheme.lower() == "bearer" and _same(given.strip(), self._token):
+        given = bearer(authorization)
+        if given is not None and _same(given, self._token):
             return True
         return login is not None and any(_same(login, known) for known in self._logins)
 
@@ -54,6 +54,12 @@ class Access:
             self._key = None
         self._logins = [*self._logins, secrets.token_urlsafe(32)][-LOGINS:]
         return self._logins[-1]
+
+
+def bearer(authorization: str | None) -> str | None:
+    """Returns the secret in an Authorization header, None where there is none."""
+    scheme, _, given = (authorization or "").partition(" ")
+    return given.strip() if scheme.lower() == "bearer" else None
 
 
 def _same(given: str, expected: str) -> bool:

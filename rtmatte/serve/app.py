@@ -1,8 +1,8 @@
 """The HTTP side of the server: its routes, and the page's files.
 
-POST /api/login {"key"} · GET /api/server · POST /api/sessions {"type", "sdp", "resume"} · GET, DELETE
-/api/sessions/{id} · the control API of `rtmatte.api` below it · WebSocket /api/sessions/{id}/events · WHIP at /whip,
-WHEP at /whep · /api/openapi.json · /metrics · /healthz · the page at /.
+POST /api/login {"key"} · GET /api/server · GET /api/sessions · POST /api/sessions {"type", "sdp", "resume"} · GET,
+DELETE /api/sessions/{id} · the control API of `rtmatte.api` below it · WebSocket /api/sessions/{id}/events · WHIP at
+/whip, WHEP at /whep · /api/openapi.json · /metrics · /healthz · the page at /.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".webmanifest": "a
 def make_app(studio: Studio, networks: Canary, options: ServeOptions, access: Access, clock: Clock) -> web.Application:
     """Returns the application of a server; starting and ending `studio` and `networks` is the caller's."""
     page = PageFiles(PAGE)
-    guard = Guard(options, access, clock, is_public=page.has)
+    guard = Guard(options, access, clock, is_public=page.has, may_watch=studio.admits)
     app = web.Application(middlewares=[guard.handle], client_max_size=options.limits.body)
     SessionRoutes(studio, options, access).add_to(app)
     ControlRoutes(studio, options).add_to(app)
@@ -76,6 +76,7 @@ class SessionRoutes:
     def add_to(self, app: web.Application) -> None:
         app.router.add_post("/api/login", self.log_in)
         app.router.add_get("/api/server", self.server)
+        app.router.add_get("/api/sessions", self.sessions, allow_head=False)
         app.router.add_post("/api/sessions", self.publish)
         app.router.add_get("/api/sessions/{id}", self.session, allow_head=False)
         app.router.add_delete("/api/sessions/{id}", self.end)
@@ -100,32 +101,33 @@ class SessionRoutes:
                 "backend": self._studio.backend,
                 "ice_servers": [server.to_dict() for server in self._options.ice_servers],
                 "relay_only": self._options.relay_only,
+                "records": self._options.recordings is not None,
                 "publishers": {"now": self._studio.publishers, "limit": self._studio.capacity},
             }
         )
 
+    async def sessions(self, request: web.Request) -> web.Response:
+        """→ {"sessions": each as below, the oldest first}."""
+        return web.json_response({"sessions": [each.summary for each in self._studio.broadcasts]})
+
     async def publish(self, request: web.Request) -> web.Response:
-        """{"type": "offer", "sdp", "resume": an earlier id or null} → 201 {"id", "watch", "type": "answer", "sdp"}."""
+        """{"type": "offer", "sdp", "resume": an earlier id or null} → 201 {"type": "answer", "sdp", "id", "watch",
+        "viewing_key"}."""
         given = await self._json(request)
         sdp, resume = given.get("sdp"), given.get("resume")
         if given.get("type") != "offer" or not isinstance(sdp, str) or not isinstance(resume, str | None):
             raise bad_request('expected {"type": "offer", "sdp": text, "resume": an earlier id or null}')
-        published = await self._studio.publish(sdp, resume=resume)
-        shown = {"id": published.id, "watch": published.watch, "type": "answer", "sdp": published.answer}
+        published = await self._studio.publish(sdp, sender="page", resume=resume)
+        shown = {"id": published.id, "watch": published.watch, "viewing_key": published.viewing_key}
+        shown |= {"type": "answer", "sdp": published.answer}
         where = {"Location": f"/api/sessions/{published.id}"}
         return web.json_response(shown, status=HTTPStatus.CREATED, headers=where)
 
     async def session(self, request: web.Request) -> web.Response:
-        """→ {"id", "watch", "state": "connecting" | "live" | "away", "viewers"}; 404 once it is over."""
-        broadcast = self._studio.broadcast(request.match_info["id"])
-        return web.json_response(
-            {
-                "id": broadcast.id,
-                "watch": broadcast.watch,
-                "state": broadcast.state.value,
-                "viewers": broadcast.viewers,
-            }
-        )
+        """→ {"id", "watch", "viewing_key", "sender": "page" | "OBS" | "WHIP", "seconds" on air, "size" [w, h] or null,
+        "state": "connecting" | "live" | "away", "viewers", "recording": a file's name or null, "encoders"}; 404 once it
+        is over."""
+        return web.json_response(self._studio.broadcast(request.match_info["id"]).summary)
 
     async def end(self, request: web.Request) -> web.Response:
         """Ends the session, its viewers with it; ending it again is as good."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 import secrets
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiortc import RTCRtpSender
 
@@ -20,12 +22,14 @@ from rtmatte.errors import RtmatteError
 from rtmatte.frame import Mask, Pixels
 from rtmatte.imaging import Size
 from rtmatte.live import LiveStatus, View
-from rtmatte.pipeline import Counts
+from rtmatte.outputs import Outputs
+from rtmatte.pipeline import Counts, Progress
 from rtmatte.serve.incoming import IncomingVideo
 from rtmatte.serve.offer import Offer, VideoCodec
 from rtmatte.serve.outgoing import Fanout, Viewer
 from rtmatte.serve.peer import Peer
 from rtmatte.serve.reception import AudioReception, VideoReception
+from rtmatte.serve.recording import Recorder
 from rtmatte.serve.sound import AudioRelay
 from rtmatte.settings import SettingsFolder
 
@@ -36,13 +40,18 @@ class Line(Protocol):
     """All that is asked of a live line."""
 
     @property
+    def size(self) -> Size: ...
+
+    @property
     def status(self) -> LiveStatus: ...
 
     def picture(self, view: View = "composite") -> Pixels | None: ...
 
     def followed(self, size: Size) -> Mask | None: ...
 
-    def run(self, source: IncomingVideo, sink: Fanout, *, stop: Event | None = None) -> Counts: ...
+    def run(
+        self, source: IncomingVideo, sink: Outputs, *, stop: Event | None = None, progress: Progress | None = None
+    ) -> Counts: ...
 
 
 OpenLine = Callable[[Size, Control, Mask | None], Line]  # for pictures of a size, and whom the first shows
@@ -57,7 +66,8 @@ class State(StrEnum):
 
 
 class Broadcast:
-    """A publisher, its line and its viewers. `id` controls it, `watch` is for those who only look.
+    """A publisher, its line and its viewers. `id` controls it; `watch` is its name for those who only look, whom
+    `viewing_key` lets in and nowhere else. `sender` says what publishes.
 
     All methods belong to the loop. When the publisher's connection is lost everything else stays, for it to come back
     to: its settings, who is cut out, and the viewers, who see the slate meanwhile.
@@ -70,19 +80,25 @@ class Broadcast:
         clock: Clock,
         *,
         uploads: Path,
+        recordings: Path | None,
         bit_rate: int | None,
+        sender: str,
         on_end: Callable[[Broadcast], None],
     ) -> None:
-        self.id, self.watch = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+        self.id, self.watch, self.viewing_key = (secrets.token_urlsafe(24) for _ in range(3))
+        self.sender = sender
         self.control = control
         self.away_since: float | None = None
         self.publisher: Peer | None = None
         self.expected = 0  # viewers whose offer is being taken
         self.api = Api(self, control, uploads=uploads / self.id, kept=SettingsFolder())
+        self._began = clock.now()
         self._open_line, self._clock, self._on_end = open_line, clock, on_end
         self._loop = asyncio.get_running_loop()
         self._incoming = IncomingVideo(clock)
         self.fanout = Fanout(clock, self._loop, bit_rate=bit_rate)
+        self._outputs = Outputs([self.fanout])
+        self._recorder = Recorder(self._outputs, recordings, control)
         self.sound = AudioRelay(self.fanout, self._loop, self._delay)
         self._viewers: dict[str, tuple[Peer, Viewer]] = {}
         self._reception: VideoReception | None = None
@@ -112,8 +128,40 @@ class Broadcast:
         return {"phase": "waiting", "state": self.state.value} if self._line is None else self._line.status
 
     @property
+    def surroundings(self) -> dict[str, Any]:
+        """What there is to know around the line, fit for JSON."""
+        return {
+            "state": self.state.value,
+            "viewers": self.viewers,
+            "recording": self.recording,
+            "encoders": self.fanout.encoders,
+        }
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The session as those see it who may control it, fit for JSON."""
+        return {
+            "id": self.id,
+            "watch": self.watch,
+            "viewing_key": self.viewing_key,
+            "sender": self.sender,
+            "seconds": round(self._clock.now() - self._began, 1),
+            "size": None if self._line is None else list(self._line.size),
+            **self.surroundings,
+        }
+
+    def admits(self, viewing_key: str) -> bool:
+        """Whether somebody with that key may watch; it takes as long for a wrong one."""
+        return hmac.compare_digest(viewing_key.encode("utf-8", "surrogatepass"), self.viewing_key.encode())
+
+    @property
     def line(self) -> Line | None:
         return self._line
+
+    @property
+    def recording(self) -> str | None:
+        """The name of the file that is being written on the server; None while there is none."""
+        return self._recorder.name
 
     @property
     def received(self) -> int:
@@ -210,7 +258,7 @@ class Broadcast:
             size, followed = self._incoming.size, None
             while not self._stop.is_set():
                 self._line = line = self._open_line(size, self.control, followed)
-                line.run(self._incoming, self.fanout, stop=self._stop)
+                line.run(self._incoming, self._outputs, stop=self._stop, progress=partial(self._record, size))
                 before, size = size, self._incoming.size
                 alike = abs(size[0] * before[1] - size[1] * before[0]) < 0.02 * size[0] * before[1]
                 followed = line.followed(size) if alike else None
@@ -218,8 +266,13 @@ class Broadcast:
             log.warning("a stream ended: %s", error)
         except Exception:
             log.exception("a stream ended by a mistake in rtmatte")
+        finally:
+            self._recorder.join()
         if not self._stop.is_set():
             self._loop.call_soon_threadsafe(self._on_end, self)
+
+    def _record(self, size: Size, counts: Counts) -> None:
+        self._recorder.obey(size)
 
 
 def _prefer(peer: Peer, codec: VideoCodec) -> None:

@@ -31,6 +31,7 @@ class ControlRoutes:
 
     def __init__(self, studio: Studio, options: ServeOptions) -> None:
         self._studio, self._limits = studio, options.limits
+        self._records = options.recordings is not None
 
     def add_to(self, app: web.Application) -> None:
         app.router.add_get("/api/openapi.json", self.describe)
@@ -54,8 +55,11 @@ class ControlRoutes:
             limit = broadcast.api.limit(request.method, path)
         except ApiError as error:
             return _sent(Response.error(error))
-        if path == "record":
-            raise Refusal(HTTPStatus.CONFLICT, "the server keeps no recordings; record what the page shows")
+        if path == "record" and not self._records:
+            sentence = (
+                "this server keeps no recordings; start it with --recordings FOLDER, or record what the page shows"
+            )
+            raise Refusal(HTTPStatus.CONFLICT, sentence)
         body = b""
         if request.body_exists:
             body = await read_body(request, content=request.content_type, limit=limit, wait=self._limits.body_wait)
@@ -91,7 +95,7 @@ async def _tell(socket: web.WebSocketResponse, broadcast: Broadcast) -> None:
             if changed.is_set():
                 changed.clear()
                 await socket.send_json({"settings": plain(shown(broadcast.control.settings))})
-            status = plain(broadcast.status) | {"state": broadcast.state.value, "viewers": broadcast.viewers}
+            status = plain(broadcast.status) | broadcast.surroundings
             await socket.send_json({"status": status})
             try:
                 async with asyncio.timeout(STATUS_EVERY):

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from rtmatte.clock import Clock
 from rtmatte.errors import InputError
-from rtmatte.serve.access import COOKIE, Access
+from rtmatte.serve.access import COOKIE, Access, bearer
 from rtmatte.serve.limits import RateLimit
 from rtmatte.serve.options import ServeOptions
 from rtmatte.serve.refusal import Refusal, bad_request
@@ -46,13 +46,23 @@ log = logging.getLogger("rtmatte.serve")
 
 
 class Guard:
-    """The middleware of a server, `handle`; `is_public` says which paths show nothing but the page itself."""
+    """The middleware of a server, `handle`.
+
+    `is_public` says which paths show nothing but the page itself, `may_watch` whether a viewing key is that of a
+    stream, called by its name for viewers.
+    """
 
     def __init__(
-        self, options: ServeOptions, access: Access, clock: Clock, *, is_public: Callable[[str], bool]
+        self,
+        options: ServeOptions,
+        access: Access,
+        clock: Clock,
+        *,
+        is_public: Callable[[str], bool],
+        may_watch: Callable[[str, str], bool],
     ) -> None:
         limits = options.limits
-        self._options, self._access, self._is_public = options, access, is_public
+        self._options, self._access, self._is_public, self._may_watch = options, access, is_public, may_watch
         rate = limits.requests_per_second
         self._requests = RateLimit(rate, rate * BURST_SECONDS, clock)
         self._logins = RateLimit(limits.logins_per_minute / 60, limits.logins_per_minute, clock)
@@ -85,12 +95,13 @@ class Guard:
     def _check(self, request: web.Request) -> None:
         self._check_host(request.host)
         self._check_origin(request)
-        if request.method in OPEN_METHODS or self._is_public(request.path):
+        asks_only = request.method in OPEN_METHODS and "Authorization" not in request.headers
+        if asks_only or self._is_public(request.path):
             return
         if request.path == "/api/login":
             self._ration(self._logins, request)
             return
-        if not self._access.admits(request.headers.get("Authorization"), request.cookies.get(COOKIE)):
+        if not self.admits(request):
             self._ration(self._logins, request)
             raise Refusal(
                 HTTPStatus.UNAUTHORIZED,
@@ -99,6 +110,17 @@ class Guard:
             )
         if (request.method, request.path.split("/", 2)[1]) in COSTLY:
             self._ration(self._requests, request)
+
+    def admits(self, request: web.Request) -> bool:
+        """Whether a request comes with the token or a login, or to watch a stream with the key for that."""
+        given = request.headers.get("Authorization")
+        if self._access.admits(given, request.cookies.get(COOKIE)):
+            return True
+        _, *parts = request.path.split("/")
+        if parts[0] != "whep" or not 2 <= len(parts) <= 3:
+            return False
+        key = bearer(given)
+        return key is not None and self._may_watch(parts[1], key)
 
     def _check_host(self, host: str) -> None:
         """A page whose name was made to point here later would be of our origin, so names must be known ones."""

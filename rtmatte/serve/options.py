@@ -78,6 +78,7 @@ class ServeOptions:
     relay_only: bool = False
     loopback_peers: bool = False
     bit_rate: int | None = None
+    recordings: Path | None = None  # a folder for what publishers record; None: nothing is recorded here
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:

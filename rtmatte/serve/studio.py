@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -36,11 +36,15 @@ class Budget(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The ids and the SDP answer for a publisher (`id` controls, `watch` shows) or a viewer (`id` is its own)."""
+    """The ids and the SDP answer for a publisher (`id` controls, `watch` shows) or a viewer (`id` is its own).
+
+    `viewing_key` lets viewers of a publisher in.
+    """
 
     id: str
     watch: str
-    answer: str
+    answer: str = field(repr=False)
+    viewing_key: str | None = field(default=None, repr=False)
 
 
 class Studio:
@@ -108,7 +112,11 @@ class Studio:
             raise not_found(f"{say}; watch one by the address its publisher was given")
         return found[0]
 
-    async def publish(self, sdp: str, *, resume: str | None = None) -> Answered:
+    def admits(self, watch: str, viewing_key: str) -> bool:
+        """Whether that key lets somebody in who wants to watch `watch`."""
+        return any(each.watch == watch and each.admits(viewing_key) for each in self._broadcasts.values())
+
+    async def publish(self, sdp: str, *, sender: str, resume: str | None = None) -> Answered:
         """Returns the answer for a publisher, which goes on with the broadcast `resume` where that is still kept.
 
         A Refusal for an offer that cannot be met, and when there is no room.
@@ -122,12 +130,12 @@ class Studio:
         try:
             peer = self._new_peer()
             await peer.take(offer)
-            broadcast = self._broadcasts.get(kept.id if kept else "") or self._new_broadcast()
+            broadcast = self._broadcasts.get(kept.id if kept else "") or self._new_broadcast(sender)
             broadcast.publish(peer, offer)
         finally:
             self._arriving -= 1
         answer = await peer.answer()
-        return Answered(broadcast.id, broadcast.watch, with_start_bit_rate(answer))
+        return Answered(broadcast.id, broadcast.watch, with_start_bit_rate(answer), broadcast.viewing_key)
 
     async def watch(self, sdp: str, *, watch: str | None = None) -> Answered:
         """Returns the answer for a viewer of the broadcast with that id for watching, or of the only one."""
@@ -185,7 +193,7 @@ class Studio:
         for broadcast in self.broadcasts:
             broadcast.leave(peer)
 
-    def _new_broadcast(self) -> Broadcast:
+    def _new_broadcast(self, sender: str) -> Broadcast:
         away = [each for each in self.broadcasts if each.state is State.AWAY]
         for oldest in away[: max(0, len(away) + 1 - self.capacity)]:  # no more are kept than could come back
             self._begin_end(oldest)
@@ -194,7 +202,9 @@ class Studio:
             Control(self._settings()),
             self._clock,
             uploads=self._uploads,
+            recordings=self._options.recordings,
             bit_rate=self._options.bit_rate,
+            sender=sender,
             on_end=self._begin_end,
         )
         self._broadcasts[broadcast.id] = broadcast

@@ -48,7 +48,8 @@ class WhipRoutes:
         return self._allowing(request, response, "DELETE, OPTIONS, PATCH")
 
     async def publish(self, request: web.Request) -> web.Response:
-        answered = await self._studio.publish(await self._text(request, SDP))
+        sender = "OBS" if "OBS-Studio" in request.headers.get("User-Agent", "") else "WHIP"
+        answered = await self._studio.publish(await self._text(request, SDP), sender=sender)
         return self._created(answered, f"/whip/{answered.id}")
 
     async def watch(self, request: web.Request) -> web.Response:
@@ -101,17 +102,16 @@ class WhipRoutes:
 
     def _allowing(self, request: web.Request, response: web.Response, methods: str) -> web.Response:
         response.headers["Allow"] = methods
-        self._link(response)
+        if "Authorization" in request.headers:  # anybody may ask, but the relays' passwords are for peers
+            self._link(response)
         if request.headers.get("Origin") in self._options.origins:
             response.headers["Access-Control-Allow-Methods"] = methods
             response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, If-Match"
         return response
 
     def _link(self, response: web.Response) -> None:
-        """Tells of the ICE servers, unless anybody may ask (OPTIONS needs no token): their passwords are for peers."""
-        if response.status == HTTPStatus.CREATED:
-            for server in self._options.ice_servers:
-                response.headers.add("Link", link(server))
+        for server in self._options.ice_servers:
+            response.headers.add("Link", link(server))
 
 
 def link(server: IceServer) -> str:
