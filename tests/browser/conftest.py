@@ -30,6 +30,7 @@ FLAGS = [
     "--allow-loopback-in-peer-connection",
     "--use-fake-device-for-media-stream",
 ]
+TOKEN = "browser-tests-browser-tests-0123"
 CONSENT = "--use-fake-ui-for-media-stream"
 
 Open = Callable[..., StudioPage]
@@ -54,8 +55,18 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server of its own, with a folder of its own for presets."""
-    folder = tmp_path_factory.mktemp("server")
-    command = [sys.executable, "-m", "rtmatte", "serve", "--port", "0", "--loopback", "--publishers", "2"]
+    yield from _served(tmp_path_factory.mktemp("server"))
+
+
+@pytest.fixture(scope="session")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that asks for TOKEN."""
+    yield from _served(tmp_path_factory.mktemp("locked"), "--token", TOKEN)
+
+
+def _served(folder: Path, *more: str) -> Iterator[str]:
+    command = [sys.executable, "-m", "rtmatte", "serve", "--port", "0", "--loopback", "--publishers", "2", *more]
+    command += ["--recordings", str(folder / "recordings")]
     environment = {**os.environ, "XDG_CONFIG_HOME": str(folder), "PYTHONUNBUFFERED": "1"}
     with (
         (folder / "server.log").open("w+") as log,
@@ -64,11 +75,13 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert server.stdout is not None
         line = server.stdout.readline()  # ends with the process, too
         assert line.startswith("open http://"), (folder / "server.log").read_text()
-        yield line.split()[1]
+        yield line.split()[1].partition("#")[0]
         server.send_signal(signal.SIGINT)
         assert server.wait(20) == 130
         log.seek(0)
-        assert "Traceback" not in log.read(), (folder / "server.log").read_text()
+        said = log.read()
+        assert "Traceback" not in said, said
+        assert TOKEN not in said
 
 
 @pytest.fixture(scope="session")
@@ -110,14 +123,21 @@ def open_tab(address: str) -> Iterator[Open]:
     """Opens tabs; at the end their sessions are over, and no script of theirs has failed."""
     with ExitStack() as stack:
 
-        def tab(browser: Browser | None = None, *, beside: StudioPage | None = None, **context: Any) -> StudioPage:
-            """A tab of a fresh window, or of the same window as the tab `beside`."""
+        def tab(
+            browser: Browser | None = None,
+            *,
+            beside: StudioPage | None = None,
+            server: str | None = None,
+            **context: Any,
+        ) -> StudioPage:
+            """A tab of a fresh window, or of the same window as the tab `beside`; of another server than the usual
+            one where that is named."""
             if beside is not None:
-                return StudioPage(beside.page.context.new_page(), address)
+                return StudioPage(beside.page.context.new_page(), beside.address)
             assert browser is not None
             window: BrowserContext = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
             stack.callback(window.close)
-            studio = StudioPage(window.new_page(), address)
+            studio = StudioPage(window.new_page(), server or address)
             stack.callback(studio.end)
             stack.callback(lambda: _assert_none(studio.errors))
             return studio

@@ -17,15 +17,17 @@ export class ApiError extends Error {
 /**
  * @param {string} method
  * @param {string} path
- * @param {{json?: unknown, body?: Blob | string, type?: string, keepalive?: boolean, signal?: AbortSignal}} [what]
+ * @param {{json?: unknown, body?: Blob | string, type?: string, keepalive?: boolean, signal?: AbortSignal, key?: string}} [what] `key`: a
+ *     viewing key, for those who are not logged in
  * @returns {Promise<Response>} a response that is good; ApiError otherwise
  */
 export async function call(method, path, what = {}) {
-  const { keepalive, signal } = what;
+  const { keepalive, signal, key } = what;
   const type = what.json !== undefined ? "application/json" : what.type;
   const body = what.json !== undefined ? JSON.stringify(what.json) : what.body;
   /** @type {Record<string, string>} */
   const headers = type ? { "Content-Type": type } : {};
+  if (key) headers.Authorization = `Bearer ${key}`;
   let response;
   try {
     response = await fetch(path, { method, headers, body, keepalive, signal, cache: "no-store" });

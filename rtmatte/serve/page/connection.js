@@ -36,7 +36,7 @@ export function publish(stream, show) {
 }
 
 /**
- * Shows what the session `id`, which another tab publishes, sends; until `disconnect`.
+ * Shows what the session `id`, which somebody else publishes, sends; until `disconnect`.
  * @param {string} id
  * @param {(remote: MediaStream) => void} show
  */
@@ -53,12 +53,13 @@ export function follow(id, show) {
  * @param {RTCPeerConnection} connection
  * @param {string} path
  * @param {AbortSignal} signal ends the session at the server as well
+ * @param {string} [key] the viewing key, for those who are not logged in
  */
-export async function answerByWhep(connection, path, signal) {
+export async function answerByWhep(connection, path, signal, key) {
   const body = await offer(connection);
-  const response = await call("POST", path, { body, type: "application/sdp", signal });
+  const response = await call("POST", path, { body, type: "application/sdp", signal, key });
   const resource = response.headers.get("Location");
-  const leave = () => resource && call("DELETE", resource, { keepalive: true }).catch(() => {});
+  const leave = () => resource && call("DELETE", resource, { keepalive: true, key }).catch(() => {});
   signal.addEventListener("abort", leave, { once: true });
   await connection.setRemoteDescription({ type: "answer", sdp: await response.text() });
 }
@@ -93,7 +94,9 @@ function keep(show, send, negotiate) {
   let tries = 0;
 
   async function once() {
-    const peer = await openPeer({ signal, send, lost });
+    const server = await (await call("GET", "/api/server", { signal })).json();
+    update({ server });
+    const peer = openPeer({ signal, ways: waysOf(server), send, lost });
     try {
       const session = await negotiate(peer, signal);
       show(peer.remote);
@@ -128,7 +131,7 @@ function keep(show, send, negotiate) {
     const pointless = refused && refused.status >= 400 && refused.status < 500 && ![408, 409, 429].includes(refused.status);
     const wait = refused?.wait || Math.min(LONGEST_WAIT, 0.5 * 2 ** tries++);
     const phase = pointless ? "failed" : current().phase === "reconnecting" ? "reconnecting" : "connecting";
-    update({ phase, fault: connectionFault(reason, wait) });
+    update({ phase, fault: connectionFault(reason, wait), ...(refused?.status === 404 && { session: null }) });
     if (pointless) return;
     const timer = setTimeout(go, wait * 1000);
     signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
@@ -136,6 +139,14 @@ function keep(show, send, negotiate) {
 
   update({ phase: "connecting", fault: null });
   void go();
+}
+
+/**
+ * @param {{ice_servers: RTCIceServer[], relay_only: boolean}} server as it describes itself
+ * @returns {RTCConfiguration}
+ */
+export function waysOf(server) {
+  return { iceServers: server.ice_servers, iceTransportPolicy: server.relay_only ? "relay" : "all" };
 }
 
 /**
@@ -148,6 +159,7 @@ function connectionFault(reason, wait) {
   const status = reason instanceof ApiError ? reason.status : -1;
   if (status === 503) return { title: "The server is full", text: `${text} Trying again every ${Math.ceil(wait)} seconds.` };
   if (status === 0) return { title: "The server is not there", text: "This page connects again as soon as it is back." };
+  if (status === 404) return { title: "That stream is over", text: "Start your own camera, or open another stream.", over: true };
   if (status === 401) {
     return { title: "This server asks for a key", text: "Paste the token that was shown when it was started.", locked: true };
   }

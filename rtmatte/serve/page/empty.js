@@ -43,7 +43,7 @@ function draw() {
   element("empty-icon").toggleAttribute("hidden", Boolean(waits));
   element("empty-icon").querySelector("use").setAttribute("href", fault ? "icons.svg#camera-off" : "icons.svg#camera");
   element("empty-action").hidden = Boolean(waits) || locked;
-  element("empty-action").textContent = fault ? "Try again" : "Start camera";
+  element("empty-action").textContent = fault && !fault.over ? "Try again" : "Start camera";
   element("key-form").hidden = !locked;
   // While the last picture stands, what is being waited for is said over it.
   element("stage").classList.toggle("dimmed", phase === "reconnecting");

@@ -10,12 +10,13 @@ import { listen, remember } from "./events.js";
 import { attempt } from "./notices.js";
 import { bindPicker, startPicking } from "./picker.js";
 import { bindPrivacy, togglePrivacy } from "./privacy.js";
-import { bindRecorder, toggleRecording } from "./recorder.js";
+import { bindRecorder, toggleRecording, toggleServerRecording } from "./recorder.js";
 import { bindShare } from "./share.js";
 import { bindShortcuts } from "./shortcuts.js";
 import { choose, remoteStream, showLocal, showRemote, startStage } from "./stage.js";
 import { startStats } from "./stats.js";
 import { browser, current, tab, update, watch } from "./store.js";
+import { bindStreams } from "./streams.js";
 import { switchTheme } from "./theme_switch.js";
 
 /** @param {string} id @returns {any} */
@@ -27,6 +28,7 @@ const refreshCameras = listCameras(element("camera"), () => browser.get("camera"
 
 /** Asks for the camera and publishes it. */
 async function start() {
+  if (current().role === "controller") stop();
   update({ phase: "asking", role: "publisher", fault: null });
   closeCamera(camera);
   try {
@@ -56,22 +58,40 @@ function stop() {
   closeCamera(camera);
   camera = null;
   tab.set("publishing", null);
+  tab.set("steers", null);
   showLocal(null);
   showRemote(null);
+  update({ role: "publisher" });
 }
 
-/** Goes on where this tab was before a reload, or joins the tab that publishes. */
-async function resume() {
+/** @param {string} id of a session @param {string} origin in words */
+function control(id, origin) {
+  update({ role: "controller", origin });
+  follow(id, showRemote);
+}
+
+/** @param {import("./streams.js").Session} session a stream from elsewhere, which this tab steers until it leaves it */
+function steer(session) {
+  tab.set("steers", session.id);
+  control(session.id, { page: "another browser", OBS: "OBS", WHIP: "a WHIP sender" }[session.sender] ?? "elsewhere");
+}
+
+/** @param {string | null} id @returns {Promise<import("./streams.js").Session | null>} the session, if it is on air */
+async function onAir(id) {
+  return id ? call("GET", sessionPath(id)).then((answer) => answer.json()).catch(() => null) : null;
+}
+
+/**
+ * Goes on where this tab was before a reload, opens what the address names, or joins the tab that publishes.
+ * @param {string | null} named
+ */
+async function resume(named) {
+  const steered = await onAir(named ?? tab.get("steers"));
+  if (steered) return steer(steered);
+  tab.set("steers", null);
   const session = tab.get("session") ?? browser.get("session");
-  if (!session) return;
-  const alive = await call("GET", sessionPath(session)).then((answer) => answer.json()).catch(() => null);
-  const elsewhere = await isHeldElsewhere(session);
-  if (alive && elsewhere) {
-    update({ role: "controller" });
-    follow(session, showRemote);
-  } else if (tab.get("publishing")) {
-    await start();
-  }
+  if (await onAir(session) && await isHeldElsewhere(session)) control(session, "another tab");
+  else if (session && tab.get("publishing")) await start();
 }
 
 /** @param {string} path of the session @param {unknown} [json] */
@@ -86,6 +106,7 @@ const commands = {
   reseed: () => command("reseed"),
   undo: () => command("target/undo"),
   record: () => toggleRecording(remoteStream()),
+  "record-server": toggleServerRecording,
 };
 
 function bindCommands() {
@@ -108,9 +129,11 @@ function bindCommands() {
     if (camera) void start();
   });
   watch(["phase", "role"], ({ phase, role }) => {
-    for (const id of ["pick", "find", "reseed", "undo", "record", "share"]) element(id).disabled = phase !== "live";
-    const mine = role === "publisher" && phase !== "idle" && phase !== "failed";
-    element("leave").hidden = !mine;
+    for (const id of ["pick", "find", "reseed", "undo", "record", "record-server", "share"]) element(id).disabled = phase !== "live";
+    const busy = phase !== "idle" && phase !== "failed";
+    const mine = role === "publisher" && busy;
+    element("leave").hidden = !mine && !(busy && tab.get("steers"));
+    element("leave").textContent = mine ? "Stop camera" : "Leave this stream";
     element("granted").hidden = !mine || !camera;
     element("camera").disabled = element("size").disabled = element("sound").disabled = role === "controller";
   });
@@ -148,6 +171,9 @@ bindEmpty({ start: () => void start(), logIn: async (key) => {
 } });
 bindShortcuts(SHORTCUTS, element("shortcut-list"), () => current().picking);
 watch(["session"], ({ session }) => listen(session));
-watch(["confirmed"], ({ confirmed }) => confirmed && remember(confirmed));
-await logInByAddress();
-await resume();
+bindStreams(steer);
+watch(["confirmed"], ({ confirmed, role }) => confirmed && role === "publisher" && remember(confirmed));
+const address = await logInByAddress();
+const named = address.get("session");
+if (named) history.replaceState(null, "", location.pathname); // who has this id steers the stream
+await resume(named);

@@ -1,7 +1,5 @@
 // One WebRTC connection, for publishing or for watching: offer without trickle, heartbeat, and noticing that it is gone.
 
-import { call } from "./api.js";
-
 const GATHERING_MS = 1500; // candidates that take longer are of no use on a local network
 const BEAT_MS = 1000;
 const SILENCE_MS = 3500; // without an answer to a beat or a frame: gone
@@ -14,15 +12,12 @@ const SILENCE_MS = 3500; // without an answer to a beat or a frame: gone
  */
 
 /**
- * @param {{signal: AbortSignal, send?: MediaStream, lost: () => void}} how `lost` is called once, when it breaks by itself
- * @returns {Promise<Peer>} a connection that still has to be answered
+ * @param {{signal: AbortSignal, ways: RTCConfiguration, send?: MediaStream, lost: () => void}} how `lost` is called once,
+ *     when it breaks by itself
+ * @returns {Peer} a connection that still has to be answered
  */
-export async function openPeer({ signal, send, lost }) {
-  const server = await (await call("GET", "/api/server", { signal })).json();
-  const connection = new RTCPeerConnection({
-    iceServers: server.ice_servers,
-    iceTransportPolicy: server.relay_only ? "relay" : "all",
-  });
+export function openPeer({ signal, ways, send, lost }) {
+  const connection = new RTCPeerConnection(ways);
   const remote = new MediaStream();
   connection.addEventListener("track", ({ track, receiver }) => {
     if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0; // newest picture first

@@ -8,12 +8,12 @@ const element = (id) => document.getElementById(id);
 
 /** @returns {boolean} whether the user wants to be hidden */
 export function isHidden() {
-  return current().settings?.privacy ?? tab.get("hidden", false);
+  return current().settings?.privacy ?? (current().role === "publisher" && tab.get("hidden", false));
 }
 
 export function togglePrivacy() {
   const hidden = !isHidden();
-  tab.set("hidden", hidden);
+  if (current().role === "publisher") tab.set("hidden", hidden);
   change({ privacy: hidden });
   draw();
 }
@@ -33,7 +33,7 @@ export function bindPrivacy(camera) {
   element("privacy").addEventListener("click", togglePrivacy);
   watch(["settings", "confirmed", "phase"], ({ settings, confirmed }) => {
     draw();
-    if (settings) tab.set("hidden", settings.privacy);
+    if (settings && current().role === "publisher") tab.set("hidden", settings.privacy);
     const safe = !isHidden() || Boolean(confirmed?.privacy);
     for (const track of camera()?.getVideoTracks() ?? []) track.enabled = safe;
   });

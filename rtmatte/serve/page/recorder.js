@@ -1,6 +1,7 @@
-// Records the picture as it comes back, in this browser; the file is the user's to save.
+// Records the picture as it comes back: in this browser, a file that is the user's to save, or on the server.
 
 import { attempt, notify } from "./notices.js";
+import { call, sessionPath } from "./api.js";
 import { current, update, watch } from "./store.js";
 
 const KINDS = ["video/mp4;codecs=avc1", "video/webm;codecs=vp9", "video/webm"];
@@ -18,8 +19,24 @@ export function toggleRecording(stream) {
   else if (stream) void attempt(async () => start(stream));
 }
 
+/** Begins or ends the recording on the server. */
+export function toggleServerRecording() {
+  const { session, status } = current();
+  if (session) void attempt(() => call("POST", sessionPath(session, "record"), { json: { on: !status?.recording } }));
+}
+
 /** Shows whether something is recorded, and for how long; once. */
 export function bindRecorder() {
+  let name = "";
+  watch(["server", "status"], ({ server, status }) => {
+    const now = status?.recording ?? "";
+    element("record-server").hidden = !server?.records;
+    element("record-server").setAttribute("aria-pressed", String(Boolean(now)));
+    element("record-server-text").textContent = now ? "Stop on server" : "Record on server";
+    element("badge-server").hidden = !now;
+    if (status && name && !now) notify("recorded", `The server has the recording: ${name}`, { tone: "good", seconds: 12 });
+    if (status) name = now;
+  });
   watch(["recording"], ({ recording }) => {
     element("badge-recording").hidden = !recording;
     element("record").setAttribute("aria-pressed", String(recording));

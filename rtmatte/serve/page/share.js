@@ -14,8 +14,8 @@ export function bindShare() {
 }
 
 async function open() {
-  const { watch } = await (await call("GET", sessionPath(current().session ?? ""))).json();
-  element("share-link").value = new URL(`watch.html#${watch}`, location.href).href;
+  const { watch, viewing_key: key } = await (await call("GET", sessionPath(current().session ?? ""))).json();
+  element("share-link").value = new URL(`watch.html#${watch}.${key}`, location.href).href;
   const here = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
   element("share-note").textContent = here ? "This server listens on this machine only; the link works here." : "";
   element("share-dialog").showModal();

@@ -100,10 +100,13 @@ let known = [];
 function drawStatus() {
   const { status, phase } = current();
   if (!status || phase === "idle") {
-    for (const name of ["delay", "fps", "drops", "size", "backend"]) element(`figure-${name}`).textContent = "–";
+    for (const name of ["delay", "fps", "drops", "size", "backend", "encoder"]) element(`figure-${name}`).textContent = "–";
     element("stages").hidden = element("drop-reasons").hidden = true;
     return;
   }
+  const encoders = /** @type {string[]} */ (Object.values(status.encoders ?? {})).filter(Boolean);
+  element("figure-encoder").textContent = encoders.map((each) => each.split(" (")[0]).join(", ") || "–";
+  element("figure-encoder").title = encoders.join("; ");
   element("figure-backend").textContent = status.backend ?? "–";
   element("figure-backend").title = status.backend ?? "";
   drawStages(status);
@@ -112,7 +115,7 @@ function drawStatus() {
 }
 
 function drawPill() {
-  const { phase, status, role, settings } = current();
+  const { phase, status, role, origin, settings } = current();
   const pill = element("state");
   const looking = status ? PHASES[status.phase] : "Starting";
   const [text, tone] = {
@@ -121,7 +124,7 @@ function drawPill() {
     connecting: ["Connecting", "busy"],
     reconnecting: ["Reconnecting", "busy"],
     failed: ["Stopped", "alert"],
-    live: [role === "controller" ? "Live from another tab" : "Live", "live"],
+    live: [role === "controller" ? `Live from ${origin}` : "Live", "live"],
   }[phase];
   if (phase === "live" && settings?.privacy) [pill.textContent, pill.dataset.tone] = ["Hidden", "alert"];
   else if (phase === "live" && looking) [pill.textContent, pill.dataset.tone] = [looking, "busy"];

@@ -20,6 +20,7 @@
  * @property {string} title
  * @property {string} text
  * @property {boolean} [locked] whether the server's key is what is missing
+ * @property {boolean} [over] whether there is nothing to try again
  */
 
 /** @typedef {"composite" | "matte" | "checkerboard" | "original" | "split"} View */
@@ -28,7 +29,9 @@
 /**
  * @typedef {object} State
  * @property {Phase} phase
- * @property {"publisher" | "controller"} role a controller steers a stream that another tab publishes
+ * @property {"publisher" | "controller"} role a controller steers a stream that comes from elsewhere
+ * @property {string} origin from where, for a controller: "another tab"
+ * @property {Record<string, any> | null} server as it last described itself
  * @property {string | null} session
  * @property {Settings | null} settings as they are shown: a change of ours counts at once
  * @property {Settings | null} confirmed as the server last said
@@ -43,6 +46,8 @@
 const state = {
   phase: "idle",
   role: "publisher",
+  origin: "",
+  server: null,
   session: null,
   settings: null,
   confirmed: null,

@@ -1,7 +1,8 @@
-// The viewer: watches one stream by its link (WHEP) and comes back by itself after a loss.
+// The viewer: watches one stream by its link (WHEP) and comes back by itself after a loss. The link has the stream's name
+// and its viewing key, which opens nothing else.
 
-import { ApiError, logIn, logInByAddress } from "./api.js";
-import { answerByWhep } from "./connection.js";
+import { ApiError, call, logIn, logInByAddress } from "./api.js";
+import { answerByWhep, waysOf } from "./connection.js";
 import { connected, openPeer } from "./peer.js";
 
 const LONGEST_WAIT = 8; // seconds between two tries
@@ -23,17 +24,35 @@ function say(title, text, tone) {
   element("key-form").hidden = true;
 }
 
-/** @param {string} id the stream's; "" for the only one there is */
-async function watchOnce(id) {
+/** @returns {string} the stream's address for viewers, of the link or of the only one there is */
+const path = () => (id ? `/whep/${encodeURIComponent(id)}` : "/whep");
+
+/** @param {AbortSignal} signal @returns {Promise<RTCConfiguration>} by which ways the server can be reached */
+async function ways(signal) {
+  if (!key) return waysOf(await (await call("GET", "/api/server", { signal })).json());
+  const { headers } = await call("OPTIONS", path(), { signal, key });
+  return { iceServers: iceServers(headers.get("Link") ?? "") };
+}
+
+/** @param {string} links Link headers, joined @returns {RTCIceServer[]} */
+function iceServers(links) {
+  const quoted = /** @param {string} link @param {string} name */ (link, name) =>
+    link.match(new RegExp(`; ${name}="((?:[^"\\\\]|\\\\.)*)"`))?.[1].replace(/\\(.)/g, "$1");
+  return [...links.matchAll(/<([^>]+)>((?:; [a-z-]+="(?:[^"\\]|\\.)*")*)/g)].map(([, urls, rest]) => ({
+    urls, username: quoted(rest, "username"), credential: quoted(rest, "credential"),
+  }));
+}
+
+async function watchOnce() {
   const life = new AbortController();
-  const peer = await openPeer({ signal: life.signal, lost: () => {
+  const peer = openPeer({ signal: life.signal, ways: await ways(life.signal), lost: () => {
     life.abort();
     say("The connection was lost", "It comes back by itself.", "busy");
-    void watch(id);
+    void watch();
   } });
   addEventListener("pagehide", () => life.abort(), { once: true });
   try {
-    await answerByWhep(peer.connection, id ? `/whep/${encodeURIComponent(id)}` : "/whep", life.signal);
+    await answerByWhep(peer.connection, path(), life.signal, key);
     video.srcObject = peer.remote;
     await connected(peer.connection);
   } catch (reason) {
@@ -47,19 +66,21 @@ async function watchOnce(id) {
   element("state").dataset.tone = "live";
 }
 
-/** @param {string} id */
-async function watch(id) {
+async function watch() {
   try {
-    await watchOnce(id);
+    await watchOnce();
   } catch (reason) {
     const refused = reason instanceof ApiError ? reason : null;
-    if (refused?.status === 404 && id) return say("It is over", "Nobody sends this stream any more.", "alert");
+    // A key that opens nothing any more was that of a stream that is over.
+    if (id && (refused?.status === 404 || (key && refused?.status === 401))) {
+      return say("It is over", "Nobody sends this stream any more.", "alert");
+    }
     if (refused?.status === 401) return lock();
     const wait = refused?.wait || Math.min(LONGEST_WAIT, 0.5 * 2 ** tries++);
     const text = reason instanceof Error ? reason.message : String(reason);
     const titles = /** @type {Record<number, string>} */ ({ 404: "Waiting for a stream", 503: "No seat is free" });
     say(titles[refused?.status ?? 0] ?? "Connecting", text, "busy");
-    setTimeout(() => void watch(id), wait * 1000);
+    setTimeout(() => void watch(), wait * 1000);
   }
 }
 
@@ -83,17 +104,17 @@ element("sound").addEventListener("click", () => {
 });
 
 await logInByAddress();
-const id = location.hash.slice(1);
-element("again").addEventListener("click", () => void watch(id));
+const [id, key] = location.hash.slice(1).split(".");
+element("again").addEventListener("click", () => void watch());
 element("key-form").addEventListener("submit", async (/** @type {SubmitEvent} */ event) => {
   event.preventDefault();
   try {
     await logIn(element("key").value.trim());
     element("key-fault").textContent = "";
-    void watch(id);
+    void watch();
   } catch (reason) {
     element("key-fault").textContent = reason instanceof Error ? reason.message : String(reason);
   }
 });
 say("Connecting", "This takes a second.", "busy");
-void watch(id);
+void watch();
