@@ -1,103 +1,127 @@
 """Bad ways between peers: packets lost, late, out of order, or none for a second; and a relay as the only way.
 
-The impairment is a user-space one, between the DTLS and the socket of both sides, and seeded.
+The server and its peers are on two hosts, network namespaces of their own, whose only link is `network.weather`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 import shutil
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from aiortc import RTCPeerConnection
 
-from rtmatte.clock import MonotonicClock
 from rtmatte.serve.options import IceServer
-from rtmatte.serve.reception import VideoReception
-from tests.serving import OPTIONS, Camera, Client, disc, serving, until
+from tests.network.hosts import ADDRESSES, PATIENCE, Hosts, NotAllowed, Running, two_hosts
+from tests.network.server import PORT
+from tests.serving import OPTIONS, WHITE, Camera, Client, disc, serving, until
 
 pytestmark = [pytest.mark.serve, pytest.mark.timeout(300)]
 
-WHITE = (255, 255, 255)
-LOSS, JITTER = 0.05, 0.030  # seconds
+TOKEN = "network-tests-network-tests-0123"
+ROUGH = 8.0  # seconds
+OUTAGE, RECOVERY = 1.0, 2.0
+FREED = 5.0  # seconds until the place of a publisher that vanished is free
 RELAY_USER, RELAY_PASSWORD = "rtmatte", "relay-password"
 
 
-class Weather:
-    """What happens to the packets of the connections it was put on."""
-
-    def __init__(self) -> None:
-        self.outage = False
-        self.lost = 0
-        self._chance = random.Random(7)
-
-    def over(self, connection: RTCPeerConnection) -> None:
-        """Lets everything that `connection` sends go through it."""
-        for transceiver in connection.getTransceivers():
-            transport = transceiver.sender.transport.transport
-            transport._send = self._through(transport._connection.send)
-
-    def _through(self, send: Any) -> Any:
-        async def impaired(data: bytes) -> None:
-            if self.outage or self._chance.random() < LOSS:
-                self.lost += 1
-                return
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._chance.uniform(0, JITTER), lambda: loop.create_task(_quietly(send, data)))
-
-        return impaired
+@pytest.fixture
+def hosts() -> Iterator[Hosts]:
+    try:
+        with two_hosts() as found:
+            yield found
+    except NotAllowed as reason:
+        pytest.skip(f"network namespaces are not allowed here: {reason}")
 
 
-async def _quietly(send: Any, data: bytes) -> None:
-    with suppress(ConnectionError):  # the connection was closed while the packet was on its way
-        await send(data)
+class Broadcast:
+    """A server on one host, its publisher and its viewer on the other, and when they had which picture."""
+
+    def __init__(self, hosts: Hosts) -> None:
+        address = f"http://{ADDRESSES['server']}:{PORT}"
+        hosts.run("server", "-m", "tests.network.server", ADDRESSES["server"], TOKEN).await_line("open")
+        self._counts = hosts.run("server", "-m", "tests.network.counts", address, TOKEN)
+        self._peers = hosts.run("peers", "-m", "tests.network.peers", address, TOKEN)
+
+    @property
+    def sent(self) -> list[float]:
+        return _times(self._peers, "sent ")
+
+    @property
+    def received(self) -> list[tuple[float, int]]:
+        """When the server had decoded how many pictures."""
+        return [(float(at), int(count)) for _, count, at in _said(self._counts, "received ")]
+
+    @property
+    def seen(self) -> list[float]:
+        """When the viewer saw a picture."""
+        return _times(self._peers, "seen ")
+
+    @property
+    def freed(self) -> list[float]:
+        """When the server had no publisher."""
+        return [float(at) for _, count, at in _said(self._counts, "publishers ") if count == "0"]
+
+    def received_by(self, moment: float) -> int:
+        return max((count for at, count in self.received if at <= moment), default=0)
+
+    def back_after(self, moment: float) -> tuple[float, float]:
+        """Waits until three pictures came to the server and three to the viewer after `moment`; returns how long each
+        took."""
+        before = self.received_by(moment)
+        wait_until(lambda: self.received[-1][1] >= before + 3 and sum(at > moment for at in self.seen) >= 3)
+        arrived = next(at for at, count in self.received if count >= before + 3)
+        return arrived - moment, [at for at in self.seen if at > moment][2] - moment
 
 
-def test_pictures_go_on_through_loss_and_jitter_and_come_back_after_an_outage() -> None:
-    async def scenario() -> None:
-        async with serving() as room:
-            publisher, viewer, weather = Client(), Client(), Weather()
-            camera = Camera(disc(WHITE))
-            answered = await publisher.publish(room, camera)
-            video = viewer.connection.addTransceiver("video", direction="recvonly")
-            await _watch(viewer, room, answered["watch"])
-            seen: list[float] = []
-            VideoReception(video.receiver, lambda picture, arrived: seen.append(arrived), MonotonicClock())
-            await until(lambda: len(seen) > 10)
-            (broadcast,) = room.studio.broadcasts
-            for peer in room.studio._peers:
-                weather.over(peer.connection)
-            for client in (publisher, viewer):
-                weather.over(client.connection)
-            sent, received, shown = camera.sent, broadcast.received, len(seen)
+def test_pictures_go_on_through_loss_and_jitter_and_come_back_after_an_outage(hosts: Hosts) -> None:
+    broadcast = Broadcast(hosts)
+    wait_until(lambda: len(broadcast.seen) > 30)
 
-            await until(lambda: camera.sent >= sent + 180)
+    began, _ = hosts.weather("rough")
+    wait_until(lambda: time.monotonic() > began + ROUGH)
+    out, lost = hosts.weather("cut")
+    wait_until(lambda: time.monotonic() > out + OUTAGE)
+    ended, _ = hosts.weather("rough")
+    server, viewer = broadcast.back_after(ended)
 
-            assert weather.lost > 10
-            assert broadcast.received - received > 0.6 * 180
-            assert len(seen) - shown > 0.3 * 180
-            weather.outage = True
-            await asyncio.sleep(1.0)
-            weather.outage = False
-            received, shown = broadcast.received, len(seen)
-            await until(lambda: broadcast.received > received + 3 and len(seen) > shown + 3, wait=2.0)
-            await publisher.close()
-            await viewer.close()
-
-    asyncio.run(scenario())
+    sent, seen = (sum(began < at < out for at in times) for times in (broadcast.sent, broadcast.seen))
+    received = broadcast.received_by(out) - broadcast.received_by(began)
+    print(f"of {sent} pictures {received} came to the server, {seen} to the viewer; {lost} packets lost")
+    print(f"back after {OUTAGE:g} s without any: the server in {server:.2f} s, the viewer in {viewer:.2f} s")
+    assert lost > 30
+    assert received > 0.6 * sent
+    assert seen > 0.3 * sent
+    assert max(server, viewer) <= RECOVERY
 
 
-async def _watch(viewer: Client, room: Any, watch: str) -> None:
-    headers = {"Content-Type": "application/sdp"}
-    response = await room.client.post(f"/whep/{watch}", data=await viewer.offer(), headers=headers)
-    assert response.status == 201
-    await viewer.accept(await response.text())
+def test_the_place_of_a_publisher_that_vanishes_is_free_within_five_seconds(hosts: Hosts) -> None:
+    broadcast = Broadcast(hosts)
+    wait_until(lambda: len(broadcast.seen) > 30)
+
+    vanished, _ = hosts.weather("cut")
+    wait_until(lambda: any(at > vanished for at in broadcast.freed))
+
+    assert min(at for at in broadcast.freed if at > vanished) - vanished <= FREED
+
+
+def wait_until(fact: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not fact():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.05)
+
+
+def _said(running: Running, beginning: str) -> list[list[str]]:
+    return [line.split() for line in list(running.lines) if line.startswith(beginning)]
+
+
+def _times(running: Running, beginning: str) -> list[float]:
+    return [float(words[-1]) for words in _said(running, beginning)]
 
 
 @pytest.mark.skipif(shutil.which("turnserver") is None, reason="coturn is not installed")

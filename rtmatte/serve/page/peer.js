@@ -25,7 +25,9 @@ export function openPeer({ signal, ways, send, lost }) {
   });
   if (send) for (const track of send.getTracks()) connection.addTrack(track, send);
   else connection.addTransceiver("video", { direction: "recvonly" });
-  const stopBeating = beat(connection.createDataChannel("heartbeat"), broken);
+  // A beat that is lost is not sent again: waiting for it would hold the next ones up, and one will do.
+  const channel = connection.createDataChannel("heartbeat", { ordered: false, maxRetransmits: 0 });
+  const stopBeating = beat(channel, broken);
   let open = true;
 
   function close() {

@@ -1,0 +1,1 @@
+"""Two hosts on one machine: network namespaces of their own, and the weather between them."""
