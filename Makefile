@@ -3,6 +3,8 @@
 PYTHON ?= python3
 # Another package index for torch alone, for instance one with CPU builds; empty: the default index.
 TORCH_INDEX ?=
+# Of rubbish that `make test-serve` sends; a share of it is the first part of the whole.
+MUTANTS ?= 20000
 # For training: its data, and how many processes share the work: one a GPU, or one a core.
 DATA ?=
 PROCESSES ?= 2
@@ -33,7 +35,8 @@ test-vm: $(VENV)/.dev  ## the virtual camera in a small virtual machine: minutes
 	$(RUN) -m tests.vm
 
 test-serve: $(VENV)/.dev  ## the server under load, rubbish and bad networks: minutes, no network needed
-	$(RUN) -m pytest -m serve
+	@test "$$(id -u)" -ne 0 || { command -v turnserver && command -v ip; } > /dev/null || { apt-get update -qq && apt-get install -yqq coturn iproute2; }
+	RTMATTE_MUTANTS='$(MUTANTS)' $(RUN) -m pytest -m serve -rs -s
 
 test-browser: $(VENV)/.dev  ## the page in Chromium with a made camera, against a real server: minutes; root gets it by apt
 	@command -v chromium > /dev/null || test "$$(id -u)" -ne 0 || { apt-get update -qq && apt-get install -yqq chromium fonts-inter; }

@@ -12,7 +12,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
+import numpy as np
 import pytest
 
 from rtmatte.serve.options import IceServer
@@ -23,8 +25,8 @@ from tests.serving import OPTIONS, WHITE, Camera, Client, disc, serving, until
 pytestmark = [pytest.mark.serve, pytest.mark.timeout(300)]
 
 TOKEN = "network-tests-network-tests-0123"
-ROUGH = 8.0  # seconds
-OUTAGE, RECOVERY = 1.0, 2.0
+ROUGH, FEWEST = 8.0, 4  # seconds; pictures a second at the server, of 15, where the machine has much else to do
+OUTAGES, OUTAGE, RECOVERY = 5, 1.0, 2.0
 FREED = 5.0  # seconds until the place of a publisher that vanished is free
 RELAY_USER, RELAY_PASSWORD = "rtmatte", "relay-password"
 
@@ -57,6 +59,11 @@ class Broadcast:
         return [(float(at), int(count)) for _, count, at in _said(self._counts, "received ")]
 
     @property
+    def left(self) -> list[tuple[float, int]]:
+        """When how many had left the line for the viewer."""
+        return [(float(at), int(count)) for _, count, at in _said(self._counts, "left ")]
+
+    @property
     def seen(self) -> list[float]:
         """When the viewer saw a picture."""
         return _times(self._peers, "seen ")
@@ -66,36 +73,47 @@ class Broadcast:
         """When the server had no publisher."""
         return [float(at) for _, count, at in _said(self._counts, "publishers ") if count == "0"]
 
-    def received_by(self, moment: float) -> int:
-        return max((count for at, count in self.received if at <= moment), default=0)
-
     def back_after(self, moment: float) -> tuple[float, float]:
         """Waits until three pictures came to the server and three to the viewer after `moment`; returns how long each
         took."""
-        before = self.received_by(moment)
+        before = by(moment, self.received)
         wait_until(lambda: self.received[-1][1] >= before + 3 and sum(at > moment for at in self.seen) >= 3)
         arrived = next(at for at, count in self.received if count >= before + 3)
         return arrived - moment, [at for at in self.seen if at > moment][2] - moment
 
 
-def test_pictures_go_on_through_loss_and_jitter_and_come_back_after_an_outage(hosts: Hosts) -> None:
+def test_pictures_go_on_through_loss_and_jitter(hosts: Hosts) -> None:
     broadcast = Broadcast(hosts)
     wait_until(lambda: len(broadcast.seen) > 30)
 
     began, _ = hosts.weather("rough")
     wait_until(lambda: time.monotonic() > began + ROUGH)
-    out, lost = hosts.weather("cut")
-    wait_until(lambda: time.monotonic() > out + OUTAGE)
-    ended, _ = hosts.weather("rough")
-    server, viewer = broadcast.back_after(ended)
+    ended, lost = hosts.weather("fair")
 
-    sent, seen = (sum(began < at < out for at in times) for times in (broadcast.sent, broadcast.seen))
-    received = broadcast.received_by(out) - broadcast.received_by(began)
-    print(f"of {sent} pictures {received} came to the server, {seen} to the viewer; {lost} packets lost")
-    print(f"back after {OUTAGE:g} s without any: the server in {server:.2f} s, the viewer in {viewer:.2f} s")
+    sent, seen = (sum(began < at < ended for at in times) for times in (broadcast.sent, broadcast.seen))
+    received, left = (by(ended, counts) - by(began, counts) for counts in (broadcast.received, broadcast.left))
+    seconds = {int(at - began) for at in broadcast.seen if began < at < ended}
+    print(f"of {sent} pictures {received} came to the server; of {left} from there {seen} to the viewer")
+    print(f"{lost} packets lost; pictures in {len(seconds)} of {ROUGH:g} seconds")
     assert lost > 30
-    assert received > 0.6 * sent
-    assert seen > 0.3 * sent
+    assert received > FEWEST * ROUGH
+    assert seen > 0.6 * left
+    assert len(seconds) > 0.75 * ROUGH
+
+
+def test_pictures_are_back_within_two_seconds_of_an_outage(hosts: Hosts) -> None:
+    broadcast = Broadcast(hosts)
+    wait_until(lambda: len(broadcast.seen) > 30)
+    took: list[tuple[float, float]] = []
+
+    for _ in range(OUTAGES):
+        out, _ = hosts.weather("cut")
+        wait_until(partial(_is_past, out + OUTAGE))
+        ended, _ = hosts.weather("rough")
+        took.append(broadcast.back_after(ended))
+
+    server, viewer = np.median(took, axis=0)
+    print(f"back after {OUTAGE:g} s without any, the server and the viewer, in seconds: {np.round(took, 2).tolist()}")
     assert max(server, viewer) <= RECOVERY
 
 
@@ -109,11 +127,20 @@ def test_the_place_of_a_publisher_that_vanishes_is_free_within_five_seconds(host
     assert min(at for at in broadcast.freed if at > vanished) - vanished <= FREED
 
 
+def by(moment: float, counts: list[tuple[float, int]]) -> int:
+    """Returns how many there were at that moment."""
+    return max((count for at, count in counts if at <= moment), default=0)
+
+
 def wait_until(fact: Callable[[], bool]) -> None:
     end = time.monotonic() + PATIENCE
     while not fact():
         assert time.monotonic() < end, "it never came"
         time.sleep(0.05)
+
+
+def _is_past(moment: float) -> bool:
+    return time.monotonic() > moment
 
 
 def _said(running: Running, beginning: str) -> list[list[str]]:

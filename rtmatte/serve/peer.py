@@ -29,7 +29,7 @@ from rtmatte.serve.options import ServeOptions
 from rtmatte.serve.refusal import Refusal, bad_request
 
 LOOK = 0.25  # seconds between two looks at a peer
-BEAT = 1.0  # seconds between two heartbeats
+BEAT = 0.5  # seconds between two heartbeats: of the six in `heartbeat_wait` half may be lost, as in a short outage
 MESSAGE = 16 * 1024  # bytes of one message
 MESSAGES = 50  # a second; a peer that sends more, or longer ones, loses its channel
 GATHER = 6.0  # seconds for the server's own candidates; a TURN server that does not answer takes 5
@@ -132,15 +132,17 @@ class Peer:
                 log.exception("a peer connection did not close")
 
     async def _watch_over(self) -> None:
-        beat = 0.0
+        sent = counted = self._clock.now()
         while not self.ended:
             await asyncio.sleep(LOOK)
             if why := self._fault():
                 self.end(why)
                 return
-            beat += LOOK
-            if beat >= BEAT:
-                beat = self._messages = 0
+            now = self._clock.now()
+            if now - counted >= 1.0:
+                counted, self._messages = now, 0
+            if now - sent >= BEAT:  # by the clock: a busy loop sleeps for longer than it was asked to
+                sent = now
                 self._send_beat()
 
     def _fault(self) -> str:

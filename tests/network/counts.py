@@ -2,7 +2,8 @@
 
 python -m tests.network.counts ADDRESS TOKEN
 
-It says "publishers N" and "received N", each with the time on the monotonic clock, whenever one changes.
+It says "publishers N", "received N" and "left N", the pictures that left the line, each with the time on the monotonic
+clock, whenever one changes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ import time
 import urllib.request
 
 EVERY = 0.05
-METRICS = {"publishers": r"^rtmatte_publishers (\d+)", "received": r"^rtmatte_pictures_received_total\{.*\} (\d+)"}
+METRICS = {
+    "publishers": r"^rtmatte_publishers (\d+)",
+    "received": r"^rtmatte_pictures_received_total\{.*\} (\d+)",
+    "left": r"^rtmatte_pictures_sent_total\{.*\} (\d+)",
+}
 
 
 def _run(address: str, token: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 import av
+import cv2
 import numpy as np
 
 from rtmatte.clock import MonotonicClock
@@ -28,8 +29,9 @@ class Surf(Camera):
     """A camera before something that never stands still, so that each picture takes several packets."""
 
     def __init__(self) -> None:
-        self._pixels = np.random.default_rng(5).integers(90, 160, (SIZE[1], SIZE[0], 3), np.uint8)
-        super().__init__(self._pixels)
+        waves = np.random.default_rng(5).integers(40, 180, (12, 16, 3), np.uint8)
+        self._pixels = np.asarray(cv2.resize(waves, SIZE, interpolation=cv2.INTER_CUBIC), np.uint8)
+        super().__init__(self._pixels, fps=15)
 
     async def recv(self) -> av.VideoFrame:
         self._pixels = np.roll(self._pixels, 3, axis=1)

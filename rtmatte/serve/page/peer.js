@@ -88,7 +88,7 @@ export function connected(connection, seconds = 12) {
 }
 
 /**
- * Answers the server's beats, one a second, and notices when they stop. One that never sends any is left to ICE.
+ * Answers the server's beats, two a second, and notices when they stop. One that never sends any is left to ICE.
  * @param {RTCDataChannel} channel
  * @param {() => void} silent
  * @returns {() => void} ends it
