@@ -236,6 +236,7 @@ def test_the_api_is_described_with_the_paths_it_has_here() -> None:
             assert described["openapi"].startswith("3.")
             operation = described["paths"]["/api/sessions/{id}/settings"]["get"]
             assert operation["parameters"][0]["name"] == "id"
+            assert "get" in described["paths"]["/api/sessions"]
 
     run(scenario())
 

@@ -24,6 +24,7 @@ MESSAGE = 16 * 1024  # bytes of one message from a page
 MESSAGES = 100  # a second, beyond which a page is cut off
 ALIVE = 10.0  # seconds between two looks whether the page is still there
 PREFIX = "/api/sessions/{id}/"
+LISTED = {"get": {"summary": "The sessions, the oldest first.", "responses": {"200": {"description": "done"}}}}
 
 
 class ControlRoutes:
@@ -46,6 +47,7 @@ class ControlRoutes:
             for operation in operations.values():
                 own = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
                 operation["parameters"] = [own, *operation.get("parameters", [])]
+        described["paths"]["/api/sessions"] = LISTED
         return web.json_response(described)
 
     async def answer(self, request: web.Request) -> web.Response:
