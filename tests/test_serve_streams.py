@@ -214,6 +214,27 @@ def test_a_peer_that_answers_heartbeats_stays() -> None:
     run(scenario())
 
 
+@pytest.mark.parametrize(("message", "times"), [("beat", 200), ("x" * 17_000, 1)])
+def test_a_peer_that_says_too_much_loses_its_channel_and_keeps_its_pictures(message: str, times: int) -> None:
+    async def scenario() -> None:
+        async with serving() as room:
+            client = Client()
+            channel = client.connection.createDataChannel("heartbeat")
+            await client.publish(room, Camera(disc(WHITE)))
+            await until(lambda: channel.readyState == "open" and client.seen > 0)
+
+            for _ in range(times):
+                channel.send(message)
+            await until(lambda: channel.readyState == "closed")
+
+            seen = client.seen
+            await until(lambda: client.seen > seen + 10)
+            assert room.studio.peers == 1
+            await client.close()
+
+    run(scenario())
+
+
 def test_sound_goes_through_as_the_packets_it_came_in() -> None:
     async def scenario() -> None:
         async with serving() as room:

@@ -173,16 +173,21 @@ class Peer:
             return
         self._channel, self._heard = channel, self._clock.now()
         channel.on("message", self._hear)
-        channel.on("close", lambda: self.end("left"))
+        channel.on("close", lambda: self._lose(channel))
         self._send_beat()
 
+    def _lose(self, channel: RTCDataChannel) -> None:
+        if channel is self._channel:
+            self.end("left")
+
     def _hear(self, message: str | bytes) -> None:
+        """An answer; a peer that says too much loses its channel, and its packets tell that it is there instead."""
         self._messages += 1
-        if len(message) > MESSAGE or self._messages > MESSAGES:
-            if self._channel is not None:
-                self._channel.close()
-            return
         self._heard = self._clock.now()
+        if len(message) > MESSAGE or self._messages > MESSAGES:
+            channel, self._channel = self._channel, None
+            if channel is not None:
+                channel.close()
 
     def _send_beat(self) -> None:
         if self._channel is not None and self._channel.readyState == "open":
