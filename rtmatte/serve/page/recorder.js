@@ -32,7 +32,8 @@ export function bindRecorder() {
     const now = status?.recording ?? "";
     element("record-server").hidden = !server?.records;
     element("record-server").setAttribute("aria-pressed", String(Boolean(now)));
-    element("record-server-text").textContent = now ? "Stop on server" : "Record on server";
+    const says = now ? "Stop on server" : "Record on server";
+    element("record-server-text").textContent = element("record-server").title = says;
     element("badge-server").hidden = !now;
     if (status && name && !now) notify("recorded", `The server has the recording: ${name}`, { tone: "good", seconds: 12 });
     if (status) name = now;
