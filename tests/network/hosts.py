@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tests.network.weather import DEVICE
+from tests.network import DEVICE
 
 ADDRESSES = {"server": "10.77.0.1", "peers": "10.77.0.2"}  # seen by nobody outside the two namespaces
 PATIENCE = 40.0
@@ -91,8 +91,6 @@ class Hosts:
 @contextmanager
 def two_hosts() -> Iterator[Hosts]:
     """Both hosts, until the end; NotAllowed where namespaces or TUN devices cannot be made."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        raise NotAllowed("only root of a Linux machine makes them")
     if shutil.which("ip") is None:
         raise NotAllowed("iproute2 is not installed")
     if not Path("/dev/net/tun").exists():

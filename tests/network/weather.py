@@ -18,8 +18,11 @@ import sys
 import time
 from contextlib import suppress
 
+from tests.network import DEVICE
+
+assert sys.platform == "linux", "only there are network namespaces"
+
 LOSS, JITTER = 0.05, 0.030  # seconds
-DEVICE = "rtmatte0"
 LARGEST = 2048  # bytes of a packet; the devices take 1500
 
 _CLONE_NEWNET = 0x40000000
