@@ -93,8 +93,9 @@ def systems(weights: Path, say: Callable[[str], None]) -> Iterator[Row]:
 
 def _torch_systems(weights: Path, size: Size) -> dict[str, Callable[[], Engine]]:
     """Returns MatAnyone in PyTorch: plain in float32, captured in half precision, and that cut after the alpha."""
-    from rtmatte.backends.eager_cuda import TorchDevice, resident
+    from rtmatte.backends.eager_cuda import resident
     from rtmatte.network.checkpoint import HALF, open_step
+    from rtmatte.torch_device import TorchDevice
 
     def uncaptured() -> TorchDevice:
         device = TorchDevice()

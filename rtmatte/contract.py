@@ -125,6 +125,13 @@ class Contract:
                 return spec
         raise ContractError(f"expected an input {name!r}, found {[t.name for t in self.inputs]}")
 
+    def output(self, name: str) -> TensorSpec:
+        """Returns the output called `name`; ContractError when the model has none."""
+        for spec in self.outputs:
+            if spec.name == name:
+                return spec
+        raise ContractError(f"expected an output {name!r}, found {[t.name for t in self.outputs]}")
+
     def takes(self, name: str) -> bool:
         """Whether the graph has an input called `name`: a model without gates simply does not."""
         return any(spec.name == name for spec in self.inputs)

@@ -69,6 +69,10 @@ class Device(Protocol):
         """Copies from the device to pinned memory."""
         ...
 
+    def copy(self, source: int, target: int, nbytes: int) -> None:
+        """Copies from one place on the device to another."""
+        ...
+
     def mark(self) -> None:
         """Marks this point of the stream."""
         ...
@@ -149,6 +153,11 @@ class CudaDevice:
         """Copies from the device to pinned memory."""
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._call(self._cuda.cudaMemcpyAsync(target.ctypes.data, address, target.nbytes, kind, self._stream))
+
+    def copy(self, source: int, target: int, nbytes: int) -> None:
+        """Copies from one place on the device to another."""
+        kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+        self._call(self._cuda.cudaMemcpyAsync(target, source, nbytes, kind, self._stream))
 
     def mark(self) -> None:
         """Marks this point of the stream."""

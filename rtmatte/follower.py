@@ -39,6 +39,7 @@ class SessionOptions:
     `write_every`-th frame is stored. After `lost_after` seconds of an empty alpha the target counts as lost
     (None: never). With `internal_size` the network sees frames whose shorter side is reduced to that many pixels, and
     the alpha is brought back to their size, both as MatAnyone does it; the model has to be one of the reduced size.
+    With `lend` a matte holds what of it lies on a device, for who draws there.
     """
 
     warmup: int | None = None
@@ -48,6 +49,7 @@ class SessionOptions:
     write_every: int | None = None
     lost_after: float | None = 2.0
     internal_size: int | None = None
+    lend: bool = False
 
     def __post_init__(self) -> None:
         limits = {"warmup": 0, "passes_per_frame": 1, "dilate": 0, "erode": 0, "write_every": 1, "lost_after": 0}

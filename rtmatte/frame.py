@@ -85,6 +85,17 @@ class Mask:
         return f"Mask({width}x{height}, area={self.area:.3f})"
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False, weakref_slot=True)
+class OnDevice:
+    """A frame and its alpha where a network left them on a GPU: a lease that ends with the last reference to it.
+
+    `pixels` is the address of (H, W, 3) uint8, `alpha` that of (H, W) float32, as the network gave it.
+    """
+
+    pixels: int
+    alpha: int
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Matte:
     """A frame and the alpha computed from that very frame.
@@ -92,12 +103,14 @@ class Matte:
     `alpha` is (h, w) float32 in 0..1 and covers the whole frame at the working resolution; it is a lease of the
     engine's memory. It is None when there is no trustworthy matte, and then nothing of the frame may be shown.
     `alphas` are those of the targets, in their order, as far as they are to be trusted; `alpha` is their union.
+    `on_device` is the same frame and `alpha` once more, for who draws there: when it is None they are only here.
     """
 
     frame: Frame
     alpha: Alpha | None
     phase: Phase
     alphas: tuple[Alpha | None, ...] = ()
+    on_device: OnDevice | None = None
 
     def __post_init__(self) -> None:
         if self.alpha is not None and (self.alpha.ndim != 2 or self.alpha.dtype != np.float32):

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from rtmatte.contract import SEED, Contract, Gates
 from rtmatte.errors import EngineError, RtmatteError
-from rtmatte.step import Array, Engine, State
+from rtmatte.frame import OnDevice
+from rtmatte.step import Array, Engine, Lender, State
 
 
 @dataclass(slots=True)
@@ -40,6 +41,7 @@ class Handover:
         self._better: Engine | None = None
         self._making = True
         self._closed = False
+        self._stepped: Engine = first  # the one that ran the last step
         self._make, self._note = make, note
         self._lock = Lock()
         self._maker = Thread(target=self._run, name="rtmatte handover", daemon=True)
@@ -55,10 +57,15 @@ class Handover:
         better = self._better
         if better is not None and stream.engine is not better:
             stream = self._moved(stream, better, begins=bool(gates.seed.all()))
+        self._stepped = stream.engine
         alpha, stream.state = stream.engine.step(frame, mask, gates, stream.state)
         if self._making:
             stream.frame, stream.alpha = _kept(stream.frame, frame), _kept(stream.alpha, alpha)
         return alpha, State(self, stream)
+
+    def lent(self) -> OnDevice | None:
+        """Returns what the engine of the last step lends, if it does."""
+        return self._stepped.lent() if isinstance(self._stepped, Lender) else None
 
     def close(self) -> None:
         """Frees both engines; one that is still being made is freed when it is."""

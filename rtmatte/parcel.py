@@ -33,7 +33,7 @@ class Parcel:
     def pack_matte(self, matte: Matte) -> None:
         """Puts a copy of the alphas inside, beside the frame they are of."""
         each = tuple(self._kept(place, alpha) for place, alpha in enumerate(matte.alphas, 1))
-        self.matte = Matte(self.frame, self._kept(0, matte.alpha), matte.phase, each)
+        self.matte = Matte(self.frame, self._kept(0, matte.alpha), matte.phase, each, matte.on_device)
 
     def _kept(self, place: int, alpha: Alpha | None) -> Alpha | None:
         if alpha is None:

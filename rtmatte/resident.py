@@ -1,7 +1,8 @@
 """An engine whose state is resident on a device: what TensorRT plans and captured PyTorch modules have in common.
 
 Per stream there are two sets of state that are swapped, and the work of each direction is captured into graphs once it
-has run plainly. Per frame one block goes up (frame and gates; the mask only with a seed), and one alpha comes down. Of
+has run plainly. Per frame one block goes up (frame and gates; the mask only with a seed), and one alpha comes down, for
+whoever judges it; who draws on the device may have both lent. Of
 a head and its tail, the head's alpha is waited for and the tail is not: the state is updated while the caller draws.
 """
 
@@ -15,9 +16,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rtmatte.contract import ALPHA, MASK, WRITE, Contract, Gates, TensorSpec, after
+from rtmatte.contract import ALPHA, FRAME, MASK, WRITE, Contract, Gates, TensorSpec, after
 from rtmatte.cuda import Bytes, Device, Memory
 from rtmatte.errors import ContractError, EngineError
+from rtmatte.frame import OnDevice
+from rtmatte.lending import Lending
 from rtmatte.plan.api import PlanTensor
 from rtmatte.step import Array, Inputs, State
 
@@ -106,10 +109,11 @@ class ResidentEngine:
         self._pinned = device.pinned(self._layout.nbytes)
         self._inputs = Inputs(contract, lambda spec: self._view(spec.name, spec.shape, spec.dtype))
         self._every_frame = self._layout.offsets.get(MASK, self._layout.nbytes)
-        alpha = _alpha_of(contract)
+        alpha = contract.output(ALPHA)
         shared = _Layout((*self._layout_sizes(), (ALPHA, alpha.nbytes), *((t.name, t.nbytes) for t in links)))
         self._shared = device.allocate(shared.nbytes)
         self._shared_at = shared.at(self._shared.address)
+        self._lending: Lending | None = None
         self._states = _Layout((spec.name, spec.nbytes) for spec in contract.states)
 
     def new_state(self) -> State:
@@ -135,6 +139,15 @@ class ResidentEngine:
         stream.now = 1 - stream.now
         return turn.alpha, State(self, stream)
 
+    def lent(self) -> OnDevice | None:
+        """Returns the last step's frame and alpha on the device, as the Lender protocol says."""
+        self._check_open()
+        if self._lending is not None:
+            return self._lending.lend()
+        if Lending.fits(self.contract):
+            self._lending = Lending(self.contract, self._device)
+        return None
+
     def close(self) -> None:
         """Frees the plans and the stream of work; a state's memory goes with the state."""
         if self._plans:
@@ -157,6 +170,8 @@ class ResidentEngine:
             else:
                 self._enqueue(turn, index)
             if index == 0:
+                if self._lending is not None:
+                    self._lending.keep(self._shared_at[FRAME], self._shared_at[ALPHA])
                 self._device.mark()
         turn.ran = True
 
@@ -181,7 +196,7 @@ class ResidentEngine:
     def _turn(self, present: dict[str, int], future: dict[str, int]) -> _Turn:
         known = self._shared_at | present | {after(name): address for name, address in future.items()}
         addresses = tuple({name: known[name] for name in plan.tensors} for plan in self._plans)
-        alpha = _alpha_of(self.contract)
+        alpha = self.contract.output(ALPHA)
         content = self._device.pinned(alpha.nbytes)
         return _Turn(addresses, content.view(alpha.dtype).reshape(alpha.shape), content)
 
@@ -206,7 +221,7 @@ def check_plans(contract: Contract, plans: Sequence[Plan]) -> tuple[PlanTensor, 
     alpha comes from the first plan.
     """
     taken = {spec.name: spec for spec in (*contract.inputs, *contract.states)}
-    given = {after(spec.name): spec for spec in contract.states} | {ALPHA: _alpha_of(contract)}
+    given = {after(spec.name): spec for spec in contract.states} | {ALPHA: contract.output(ALPHA)}
     links: dict[str, PlanTensor] = {}
     missing = set(given)
     for plan in plans:
@@ -237,8 +252,4 @@ def whole(contract: Contract) -> Contract:
         raise ContractError("a tail cannot run alone; give its head, and keep both in one folder")
     write = TensorSpec(WRITE, (contract.batch, contract.slots))
     inputs = contract.inputs if contract.takes(WRITE) or not contract.slots else (*contract.inputs, write)
-    return replace(contract, role="step", inputs=inputs, outputs=(_alpha_of(contract),))
-
-
-def _alpha_of(contract: Contract) -> TensorSpec:
-    return next(spec for spec in contract.outputs if spec.name == ALPHA)
+    return replace(contract, role="step", inputs=inputs, outputs=(contract.output(ALPHA),))

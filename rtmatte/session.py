@@ -14,9 +14,9 @@ import numpy as np
 from rtmatte.clock import Clock
 from rtmatte.errors import ContractError
 from rtmatte.follower import Calls, Follower, SessionOptions, Status, together
-from rtmatte.frame import Alpha, Frame, Mask, Matte
+from rtmatte.frame import Alpha, Frame, Mask, Matte, OnDevice
 from rtmatte.rows import RECENT, Batch
-from rtmatte.step import Engine
+from rtmatte.step import Engine, Lender
 from rtmatte.targets import Target
 
 __all__ = ["RECENT", "Session", "SessionOptions", "Status"]
@@ -52,6 +52,9 @@ class Session:
         self._batches = [Batch(engine, options.write_every) for _ in range(count // contract.batch)]
         rows = [row for batch in self._batches for row in batch.rows]
         self._followers = [Follower(row, who, contract, options) for row, who in zip(rows, targets, strict=True)]
+        # With more rows or calls, what lies on the device is not the frame's one alpha.
+        self._lender = engine if options.lend and count == 1 and isinstance(engine, Lender) else None
+        self._working = contract.size
         self._passes = options.passes_per_frame or sys.maxsize
         self._union = np.empty((0, 0), np.float32)
 
@@ -103,7 +106,17 @@ class Session:
         for batch in self._batches:
             begin = len(alphas)
             alphas += _stepped(batch, calls[begin : begin + len(batch.rows)], self._passes)
-        return Matte(frame, self._joined(alphas), self.status.phase, tuple(alphas))
+        alpha = self._joined(alphas)
+        return Matte(frame, alpha, self.status.phase, tuple(alphas), None if alpha is None else self._lent(frame))
+
+    def _lent(self, frame: Frame) -> OnDevice | None:
+        """Returns what the network has of a frame it was given whole: one of another size lies there in another shape.
+
+        The last call of the network was for this frame, or it would have no alpha.
+        """
+        if self._lender is None or frame.size != self._working or frame.pixels.dtype != np.uint8:
+            return None
+        return self._lender.lent()
 
     def _joined(self, alphas: list[Alpha | None]) -> Alpha | None:
         """Returns the greatest of the alphas that there are: the only one itself, else memory of the session."""

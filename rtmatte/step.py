@@ -7,13 +7,14 @@ the session's.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtmatte.contract import FRAME, MASK, SEED, SETTLE, WRITE, Contract, Gates, TensorSpec
 from rtmatte.errors import InputError, StateConsumed
+from rtmatte.frame import OnDevice
 
 Array = NDArray[Any]
 
@@ -62,6 +63,19 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Frees the model; using the engine afterwards is an error."""
+        ...
+
+
+@runtime_checkable
+class Lender(Protocol):
+    """An engine whose frames and alphas lie on a device and may be drawn there."""
+
+    def lent(self) -> OnDevice | None:
+        """Returns the frame of the last step and its alpha, row 0 of each, as they lie on the device.
+
+        None the first time, which is how the engine learns that somebody asks, and when so many are held that there is
+        no room for another. For the caller of `step`, before its next call.
+        """
         ...
 
 

@@ -55,6 +55,10 @@ class FakeDevice:
         self.calls.append("download")
         self.put(lambda: np.copyto(target, self.at(address, target.nbytes)))
 
+    def copy(self, source: int, target: int, nbytes: int) -> None:
+        self.calls.append(f"copy {nbytes}")
+        self.put(lambda: np.copyto(self.at(target, nbytes), self.at(source, nbytes)))
+
     def mark(self) -> None:
         self.calls.append("mark")
         self._marked = len(self._queue)

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from export.check import Tolerance, measure_drift
 from rtmatte import models
 from rtmatte.backends.eager import EagerEngine
-from rtmatte.backends.eager_cuda import TorchDevice, resident
+from rtmatte.backends.eager_cuda import resident
 from rtmatte.backends.ort import OrtEngine
 from rtmatte.contract import FRAME, MASK, Contract, Gates
 from rtmatte.engine import open_engine
 from rtmatte.errors import BackendError, EngineError
 from rtmatte.network import lite_step
 from rtmatte.network.lite import Lite
+from rtmatte.torch_device import TorchDevice
 from tests.assertions import assert_equal_but_rounding
 from tests.gpu import gpu_or_skip
 from tests.toy_model import ToyInNumpy, toy_contract

@@ -91,8 +91,9 @@ def _ort_cpu(path: Path, options: Options) -> Engine:
 
 
 def _torch_cuda(path: Path, options: Options) -> Engine:
-    from rtmatte.backends.eager_cuda import check_gpu, open_eager_cuda
+    from rtmatte.backends.eager_cuda import open_eager_cuda
     from rtmatte.network.checkpoint import HALF, open_step
+    from rtmatte.torch_device import check_gpu
 
     check_gpu()
     width, height = options.size or CHECKPOINT_SIZE

@@ -23,13 +23,14 @@ from rtmatte.cli.line import (
     OverwriteOption,
     TrustOption,
     check_output,
+    open_drawing,
     open_person,
     video_source,
 )
 from rtmatte.cli.people import Everybody, Portrait, own_outputs
 from rtmatte.clock import Clock, MonotonicClock
 from rtmatte.compose.backgrounds import parse_background
-from rtmatte.compose.host import AlphaPicture, ComposeOptions, Compositor, Foreground, open_compositor
+from rtmatte.compose.host import AlphaPicture, ComposeOptions, Compositor, Drawing, Foreground, open_compositor
 from rtmatte.contract import SEED
 from rtmatte.errors import ExitCode, InputError
 from rtmatte.frame import Mask
@@ -102,6 +103,8 @@ def file(
         masks, options = _first_masks(mask or (), opened.size, frames.size, options)
         working = limited(frames.size, internal_size or -1)
         engine = stack.enter_context(closing(ModelChoice(model, device, trust).open(working)))
+        drawing = open_drawing(engine, stack) if write is Write.COMPOSITE else None
+        options = replace(options, lend=drawing is not None)
         if masks and engine.contract.takes(SEED):
             session = Session(engine, [MaskTarget(each) for each in masks], clock, options)
         elif per_target:
@@ -110,13 +113,15 @@ def file(
             session = Session(engine, open_person(engine, frames.size, stack), clock, options)
         everybody, *alone = (
             Portrait(
-                _open_compositor(write, background, clock),
+                _open_compositor(write, background, clock, drawing),
                 stack.enter_context(_open_sink(each, source, frames, others=[Path(background), *(mask or ())])),
             )
             for each in outputs
         )
         compositor = Everybody(everybody.compositor, alone) if alone else everybody.compositor
         counts = _convert(frames, session, compositor, everybody.sink, output)
+        if drawing is not None and drawing.fault:
+            warn(drawing.fault)
     say(f"{output}: {counts.sent} frames, {engine.contract.model} on {engine.backend}")
     return _verdict(session.statuses, corrupt=getattr(opened, "corrupt", 0))
 
@@ -143,7 +148,7 @@ def _open_sink(output: Path, source: str, frames: Source, *, others: Sequence[Pa
     return open_sink(output, size=frames.size, fps=frames.fps, audio_from=sound, inputs=[path, *others])
 
 
-def _open_compositor(write: Write, background: str, clock: Clock) -> Compositor:
+def _open_compositor(write: Write, background: str, clock: Clock, drawing: Drawing | None) -> Compositor:
     options = ComposeOptions()
     match write:
         case Write.ALPHA:
@@ -152,7 +157,7 @@ def _open_compositor(write: Write, background: str, clock: Clock) -> Compositor:
             return Foreground(options)
         case Write.COMPOSITE:
             spec = parse_background(background)
-            return open_compositor(spec, options, clock, video_source=video_source(clock))
+            return open_compositor(spec, options, clock, video_source=video_source(clock), drawing=drawing)
 
 
 def _convert(source: Source, session: Session, compositor: Compositor, sink: Sink, output: Path) -> Counts:

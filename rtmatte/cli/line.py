@@ -15,13 +15,14 @@ from rtmatte import models
 from rtmatte.cli.console import warn
 from rtmatte.clock import Clock
 from rtmatte.compose.backgrounds import VideoSource
+from rtmatte.compose.host import Drawing
 from rtmatte.contract import SEED
 from rtmatte.engine import open_engine
-from rtmatte.errors import SinkError
+from rtmatte.errors import BackendMissing, SinkError
 from rtmatte.frame import Frame
 from rtmatte.imaging import Size
 from rtmatte.sources.file import FileSource
-from rtmatte.step import Engine
+from rtmatte.step import Engine, Lender
 from rtmatte.targets.person import PersonTarget
 
 DEFAULT_MODEL = "lite"
@@ -88,6 +89,22 @@ def open_person(engine: Engine, size: Size, stack: ExitStack) -> PersonTarget | 
     if engine.contract.model == DEFAULT_MODEL:
         return PersonTarget(engine)
     return PersonTarget(stack.enter_context(closing(ModelChoice(DEFAULT_MODEL).open(size))))
+
+
+def open_drawing(engine: Engine, stack: ExitStack) -> Drawing | None:
+    """Returns what draws composites on the GPU that `engine` runs on, closed with `stack`; None where there is none, or
+    no PyTorch that can use it."""
+    if not isinstance(engine, Lender):
+        return None
+    try:
+        from rtmatte.torch_device import TorchDevice, check_gpu
+
+        check_gpu()
+    except BackendMissing:
+        return None
+    from rtmatte.compose.device import DeviceDrawing
+
+    return stack.enter_context(closing(DeviceDrawing(TorchDevice())))
 
 
 def video_source(clock: Clock) -> VideoSource:

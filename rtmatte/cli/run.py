@@ -19,6 +19,7 @@ from rtmatte.cli.line import (
     ModelOption,
     OverwriteOption,
     TrustOption,
+    open_drawing,
     open_person,
     video_source,
 )
@@ -154,6 +155,7 @@ def run(
             picker=picker,
             smaller=smaller,
             video_source=video_source(clock),
+            drawing=open_drawing(engine, stack),
         )
         stage.play(line)
     return ExitCode.DONE

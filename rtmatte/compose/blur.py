@@ -30,21 +30,26 @@ class Blur:
     FAR = 1e-3  # weight of the mean everywhere: rules only where no background is near
 
     def __init__(self, strength: float) -> None:
-        self._strength = strength
+        self.strength = strength
         self._scratch = Scratch()
         self._smaller = imaging.Shrink(), imaging.Shrink()
 
     def behind(self, picture: Bytes, alpha: Alpha, out: Bytes, *, at: float) -> None:
-        height, width = out.shape[:2]
-        share = self.WEAKEST + (self.WIDEST - self.WEAKEST) * self._strength / 100
+        size = out.shape[1], out.shape[0]
+        small, sigma = self.reduced(size)
+        room, weights = self._weighted(picture, alpha, small)
+        imaging.resize(self._normalised(room, weights, sigma), size, out)
+
+    def reduced(self, size: imaging.Size) -> tuple[imaging.Size, float]:
+        """Returns the size at which a picture of `size` is blurred, and the standard deviation there."""
+        width, height = size
+        share = self.WEAKEST + (self.WIDEST - self.WEAKEST) * self.strength / 100
         sigma = share * min(width, height)
         shrink = next((n for n in (32, 16, 8, 4, 2) if sigma >= n * self.FINEST), 1)
-        small = -(-width // shrink), -(-height // shrink)
-        room, weights = self._weighted(picture, alpha, small)
         # Averaging on the way down and interpolating on the way up blur by themselves: 1/12 + 1/6 pixel squared.
         variance = (sigma / shrink) ** 2 - (0.25 if shrink > 1 else 0.0)
-        blurred = self._normalised(room, weights, max(variance, 0.01) ** 0.5)  # a few pixels have nothing to blur
-        imaging.resize(blurred, (width, height), out)
+        small = -(-width // shrink), -(-height // shrink)
+        return small, max(variance, 0.01) ** 0.5  # a few pixels have nothing to blur
 
     def plain(self, out: Bytes, *, at: float) -> None:
         out[:] = SLATE

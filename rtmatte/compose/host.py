@@ -49,11 +49,30 @@ class Compositor(Protocol):
         ...
 
 
+class Drawing(Protocol):
+    """Draws composites somewhere else than here, where it can: `compose.device` on a GPU.
+
+    `fault` is a sentence for the user once it no longer can.
+    """
+
+    fault: str
+
+    def draw(self, matte: Matte, background: Background, look: Look, out: Bytes, *, at: float) -> bool:
+        """Draws the person of `matte`, which has an alpha, over `background` into `out` (H, W, 3); False when not."""
+        ...
+
+
 def open_compositor(
-    spec: BackgroundSpec, options: ComposeOptions, clock: Clock, *, video_source: VideoSource | None = None
+    spec: BackgroundSpec,
+    options: ComposeOptions,
+    clock: Clock,
+    *,
+    video_source: VideoSource | None = None,
+    drawing: Drawing | None = None,
 ) -> Compositor:
     """Returns what draws `spec`: a composite, the cut-out for `transparent` and `side-by-side`, the frame for `none`.
 
+    Composites are drawn by `drawing` as far as it can, the rest and everything else here.
     Raises SourceError for a background file that cannot be read.
     """
     match spec.kind:
@@ -64,7 +83,7 @@ def open_compositor(
         case "side-by-side":
             return Foreground(options, layout=BESIDE)
         case _:
-            return Composite(open_background(spec, video_source), options, clock)
+            return Composite(open_background(spec, video_source), options, clock, drawing=drawing)
 
 
 class Composite:
@@ -75,9 +94,16 @@ class Composite:
     """
 
     def __init__(
-        self, background: Background, options: ComposeOptions, clock: Clock, *, look: Look | None = None
+        self,
+        background: Background,
+        options: ComposeOptions,
+        clock: Clock,
+        *,
+        look: Look | None = None,
+        drawing: Drawing | None = None,
     ) -> None:
         self._background = background
+        self._drawing = drawing
         self._hold = options.hold
         self._clock = clock
         self._refiner = Refiner(look)
@@ -102,14 +128,23 @@ class Composite:
     def render(self, matte: Matte) -> Frame:
         """Returns the composite as a leased frame."""
         frame = matte.frame
-        cutout = self._refiner.cut(matte)
-        if cutout is None:
+        if matte.alpha is None:
+            self._refiner.forget()
             return self._hidden(frame)
-        out = self._ring.lease(cutout.pixels.shape)
-        self._background.behind(cutout.small, cutout.cover, out, at=_time(frame))
-        self._painter.over(cutout, out, self.look)
+        out = self._ring.lease((frame.size[1], frame.size[0], 3))
+        self._draw(matte, out)
         self._last, self._last_at = _drawn(frame, out), self._clock.now()
         return self._last
+
+    def _draw(self, matte: Matte, out: Bytes) -> None:
+        at = _time(matte.frame)
+        if self._drawing is not None and self._drawing.draw(matte, self._background, self.look, out, at=at):
+            self._refiner.forget()
+            return
+        cutout = self._refiner.cut(matte)
+        assert cutout is not None  # it has an alpha
+        self._background.behind(cutout.small, cutout.cover, out, at=at)
+        self._painter.over(cutout, out, self.look)
 
     def _hidden(self, frame: Frame) -> Frame:
         if self._last is not None and self._last.size == frame.size and self._age(self._last, frame) < self._hold:

@@ -55,6 +55,11 @@ class Refiner:
             self._alpha = self._whole(cutout, matte)
         return self._alpha
 
+    def forget(self) -> None:
+        """Lets the next matte be the first: the ones before it were not cut here, or hidden."""
+        self._steady.forget()
+        self._matte = self._cutout = self._alpha = None
+
     def _whole(self, cutout: Cutout | None, matte: Matte) -> Alpha:
         shape = matte.frame.size[::-1]
         if cutout is not None and cutout.cover.shape == shape:

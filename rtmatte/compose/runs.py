@@ -17,6 +17,12 @@ Part = tuple[slice, slice]  # rows and columns of an array
 LONGEST = 8  # pixels of a run: longer ones are fewer to look up and copy, but take in more that is not mixed
 
 
+def layout(width: int, working: int) -> tuple[int, int]:
+    """Returns how long runs are in a picture so wide, and how near to the mask, `working` wide, they are packed."""
+    length = gcd(width, LONGEST)
+    return length, ceil(length * working / width / 2) + 1  # a run is looked up at its middle
+
+
 class Runs:
     """Which runs of a picture's rows are packed. A run is up to `LONGEST` pixels, as many as divide the width evenly.
 
@@ -41,10 +47,8 @@ class Runs:
 
         Near means: within a pixel of the mask, as far as linear interpolation spreads it.
         """
-        width = size[0]
         self._size = size
-        self._length = gcd(width, LONGEST)
-        reach = ceil(self._length * mask.shape[1] / width / 2) + 1  # a run is looked up at its middle
+        self._length, reach = layout(size[0], mask.shape[1])
         kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * reach + 1, 3))
         near: Bytes = self._scratch.array("near", mask.shape, np.uint8)
         cv2.dilate(mask, kernel, near)

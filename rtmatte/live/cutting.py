@@ -41,7 +41,7 @@ class LiveCutter:
 
     `finder` looks for somebody without being asked: it should be sure, as SteadyGate is. `looker` sees the person who
     is followed afresh, when that is asked for or they have drifted away. `smaller` is what runs in place of `engine` on
-    the rung of that name.
+    the rung of that name; `lend` says that mattes are drawn on the device of the engines.
     One thread cuts; `interrupt` and the attributes are for any.
     """
 
@@ -56,6 +56,7 @@ class LiveCutter:
         finder: Target | None,
         looker: Looker | None,
         picker: Picker | None,
+        lend: bool = False,
     ) -> None:
         self.clock = clock
         self.warnings: tuple[str, ...] = ()
@@ -65,7 +66,7 @@ class LiveCutter:
         self._picker = picker
         self._watch = None if looker is None else DriftWatch(looker, clock)
         self._engines = [engine, *([smaller] if smaller is not None else [])]
-        options = SessionOptions(passes_per_frame=1)
+        options = SessionOptions(passes_per_frame=1, lend=lend)
         self._sessions = [Session(each, Choice(first_mask, finder), clock, options) for each in self._engines]
         self.session = self._sessions[0]
         self._interrupted = Event()

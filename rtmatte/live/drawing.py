@@ -13,6 +13,7 @@ from rtmatte.compose.host import (
     ComposeOptions,
     Composite,
     Compositor,
+    Drawing,
     Foreground,
     open_compositor,
 )
@@ -34,10 +35,13 @@ class Painter:
     before it, and a warning. `render` belongs to one thread.
     """
 
-    def __init__(self, control: Control, clock: Clock, video_source: VideoSource | None) -> None:
+    def __init__(
+        self, control: Control, clock: Clock, video_source: VideoSource | None, drawing: Drawing | None
+    ) -> None:
         """Opens the background of the settings; InputError when there is none such."""
         self.warnings: tuple[str, ...] = ()
         self._control, self._clock, self._video_source = control, clock, video_source
+        self._drawing = drawing
         self._heard = self._followed = control.settings  # as they were given, and as they could be followed
         self._compositor = self._open(self._followed.background, ComposeOptions())
         self._slate: Compositor | None = None
@@ -52,6 +56,8 @@ class Painter:
             self._heard = settings
             self._follow(settings)
         picture = self._drawn(matte, settings)
+        if self._drawing is not None and self._drawing.fault:
+            self._warn(self._drawing.fault)
         self._views.take(matte, picture)
         return picture
 
@@ -81,8 +87,7 @@ class Painter:
                 self._compositor = self._open(settings.background, ComposeOptions())
                 self._slate = None
             except InputError as error:
-                if (sentence := str(error)) not in self.warnings:
-                    self.warnings += (sentence,)
+                self._warn(str(error))
                 settings = replace(settings, background=self._followed.background)
         self._followed = settings
         self._set_look(settings)
@@ -100,7 +105,13 @@ class Painter:
             self._compositor.look = look
 
     def _open(self, background: str, options: ComposeOptions) -> Compositor:
-        return open_compositor(live_background(background), options, self._clock, video_source=self._video_source)
+        return open_compositor(
+            live_background(background), options, self._clock, video_source=self._video_source, drawing=self._drawing
+        )
+
+    def _warn(self, sentence: str) -> None:
+        if sentence not in self.warnings:
+            self.warnings += (sentence,)
 
 
 def live_background(text: str) -> BackgroundSpec:

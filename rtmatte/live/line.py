@@ -11,6 +11,7 @@ import numpy as np
 
 from rtmatte.clock import Clock
 from rtmatte.compose.backgrounds import VideoSource
+from rtmatte.compose.host import Drawing
 from rtmatte.control import Control
 from rtmatte.frame import Frame, Mask, Phase, Pixels
 from rtmatte.imaging import Fit, Size
@@ -34,9 +35,9 @@ class LiveLine:
 
     Frames leave in `size`, whatever the source gives. `first_mask` says who is cut out of the first frame; otherwise,
     and whenever they are lost, `finder` looks for somebody, and is believed once two looks agree; one that is a Looker
-    also tells whether the cut-out has drifted from the person. `picker` knows what a
-    user pointed at. `smaller` is an engine for fewer pixels that may run where `engine` is too slow. Engines may be
-    shared; `status`, `picture` and the control may be used from any thread.
+    also tells whether the cut-out has drifted from the person. `picker` knows what a user pointed at. `smaller` is an
+    engine for fewer pixels that may run where `engine` is too slow, `drawing` what draws composites where the engine
+    runs. Engines may be shared; `status`, `picture` and the control may be used from any thread.
     Raises InputError when the background of the settings cannot be opened.
     """
 
@@ -52,6 +53,7 @@ class LiveLine:
         picker: Picker | None = None,
         smaller: Engine | None = None,
         video_source: VideoSource | None = None,
+        drawing: Drawing | None = None,
         meter: Meter | None = None,
     ) -> None:
         self.size = size
@@ -68,8 +70,9 @@ class LiveLine:
             finder=steady,
             looker=finder if isinstance(finder, Looker) else None,
             picker=picker,
+            lend=drawing is not None,
         )
-        self._painter = Painter(control, clock, video_source)
+        self._painter = Painter(control, clock, video_source, drawing)
         self._ladder = Ladder(_rungs(engine, smaller))
         self._warnings: tuple[str, ...] = ()
         self._left_out = False  # whether the frame before this one was, on half rate
