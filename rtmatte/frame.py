@@ -89,11 +89,13 @@ class Mask:
 class OnDevice:
     """A frame and its alpha where a network left them on a GPU: a lease that ends with the last reference to it.
 
-    `pixels` is the address of (H, W, 3) uint8, `alpha` that of (H, W) float32, as the network gave it.
+    `pixels` is the address of (H, W, 3) uint8, `alpha` that of (H, W) as the network gave it: float32 in 0..1, or
+    uint8 in 0..255 where `in_bytes`.
     """
 
     pixels: int
     alpha: int
+    in_bytes: bool
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -24,6 +24,7 @@ class Lending:
             spec.nbytes // contract.batch for spec in (contract.input(FRAME), contract.output(ALPHA))
         )
         self._behind = -(-self._frame // ALIGNMENT) * ALIGNMENT  # where the alpha lies in a copy
+        self._in_bytes = contract.output(ALPHA).dtype == "uint8"
         self._device = device
         self._spare: deque[Memory] = deque()
         self._made = 0
@@ -31,8 +32,8 @@ class Lending:
 
     @staticmethod
     def fits(contract: Contract) -> bool:
-        """Whether the frame and the alpha of a step are of the kinds that are lent: bytes, and float32."""
-        return contract.input(FRAME).dtype == "uint8" and contract.output(ALPHA).dtype == "float32"
+        """Whether the frame and the alpha of a step are of the kinds that are lent: bytes, and bytes or float32."""
+        return contract.input(FRAME).dtype == "uint8" and contract.output(ALPHA).dtype in ("uint8", "float32")
 
     def keep(self, frame: int, alpha: int) -> None:
         """Puts the copying of both, from their addresses, on the stream; nothing where too many are lent."""
@@ -47,7 +48,7 @@ class Lending:
         memory, self._filled = self._filled, None
         if memory is None:
             return None
-        lent = OnDevice(memory.address, memory.address + self._behind)
+        lent = OnDevice(memory.address, memory.address + self._behind, self._in_bytes)
         weakref.finalize(lent, self._spare.append, memory).atexit = False
         return lent
 

@@ -22,7 +22,7 @@ from rtmatte.compose.device import DeviceDrawing
 from rtmatte.compose.host import ComposeOptions, Composite
 from rtmatte.compose.look import Look
 from rtmatte.compose.tensors import Shrink, luma
-from rtmatte.contract import ALPHA, FRAME, MASK, SEED, Contract, TensorSpec
+from rtmatte.contract import ALPHA, FRAME, MASK, SEED, Contract, DType, TensorSpec
 from rtmatte.cuda import Memory
 from rtmatte.errors import EngineError
 from rtmatte.frame import Alpha, Frame, Mask, Matte, Phase
@@ -354,13 +354,17 @@ def test_bytes_are_shrunk_and_weighed_exactly_as_on_the_host() -> None:
 class Brightness(nn.Module):
     """A network that takes the bright for the person; on a seed, the mask."""
 
+    def __init__(self, alpha: torch.dtype) -> None:
+        super().__init__()
+        self._alpha = alpha
+
     def forward(self, frame: Tensor, mask: Tensor, seed: Tensor, last: Tensor) -> tuple[Tensor, ...]:
         bright = ((frame.float().mean(3)[:, None] - 100) / 60).clamp(0, 1)
         alpha = torch.where(seed[:, :, None, None] > 0.5, mask, bright)
-        return alpha, last
+        return (alpha if self._alpha.is_floating_point else (alpha * 255).round()).to(self._alpha), last
 
 
-def network(size: Size) -> ResidentEngine:
+def network(size: Size, alpha: DType = "float32") -> ResidentEngine:
     width, height = size
     plane = (1, 1, height, width)
     contract = Contract(
@@ -368,9 +372,9 @@ def network(size: Size) -> ResidentEngine:
         role="step",
         inputs=(TensorSpec(FRAME, (1, height, width, 3), "uint8"), TensorSpec(MASK, plane), TensorSpec(SEED, (1, 1))),
         states=(TensorSpec("last", (1, 1)),),
-        outputs=(TensorSpec(ALPHA, plane),),
+        outputs=(TensorSpec(ALPHA, plane, alpha),),
     )
-    return resident([(Brightness(), contract)], TorchDevice("cpu"), backend="torch cpu")
+    return resident([(Brightness(getattr(torch, alpha)), contract)], TorchDevice("cpu"), backend="torch cpu")
 
 
 def everything(size: Size) -> Mask:
@@ -378,10 +382,13 @@ def everything(size: Size) -> Mask:
     return Mask(mask)
 
 
-def test_a_frame_goes_to_the_device_once_and_is_drawn_from_there_although_it_travels_on_parcels() -> None:
+@pytest.mark.parametrize(("dtype", "nbytes"), [("float32", 57600), ("uint8", 14400)])
+def test_a_frame_goes_to_the_device_once_and_is_drawn_from_there_although_it_travels_on_parcels(
+    dtype: DType, nbytes: int
+) -> None:
     size: Size = (160, 90)
     recording = RecordingDevice()
-    session = Session(network(size), MaskTarget(everything(size)), ManualClock(), SessionOptions(lend=True))
+    session = Session(network(size, dtype), MaskTarget(everything(size)), ManualClock(), SessionOptions(lend=True))
     host, device = both(BACKGROUNDS["blur"](), DeviceDrawing(recording))
     parcels = [Parcel(), Parcel()]
     waiting: list[Matte] = []
@@ -401,7 +408,7 @@ def test_a_frame_goes_to_the_device_once_and_is_drawn_from_there_although_it_tra
         if number == 1:  # the network only learns that somebody asks
             assert matte.on_device is None
         elif number > 2:
-            assert uploads == ["copy 43200", "copy 57600"]
+            assert uploads == ["copy 43200", f"copy {nbytes}"]
 
 
 def test_a_frame_of_another_size_than_the_networks_is_not_lent() -> None:

@@ -30,6 +30,7 @@ BELOW_FRONTS |= {
     "sources",
     "step",
     "targets",
+    "torch_device",
 }
 
 # What each room of rtmatte may import, function-level imports included; a room is a top-level module or package.

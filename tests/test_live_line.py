@@ -8,15 +8,17 @@ from threading import Event
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from rtmatte.backends.fake import FakeEngine
 from rtmatte.clock import ManualClock
-from rtmatte.compose.backgrounds import BackgroundSpec
+from rtmatte.compose.backgrounds import Background, BackgroundSpec
 from rtmatte.compose.checkerboard import DARK, LIGHT
-from rtmatte.compose.host import Compositor
+from rtmatte.compose.host import Compositor, Drawing
+from rtmatte.compose.look import Look
 from rtmatte.control import Control
 from rtmatte.errors import InputError, SourceError
-from rtmatte.frame import Frame, Mask, Phase
+from rtmatte.frame import Frame, Mask, Matte, Phase
 from rtmatte.imaging import save_png
 from rtmatte.live import LiveLine, drawing
 from rtmatte.pipeline import Counts
@@ -35,12 +37,14 @@ Hook = Callable[[int], object]
 class Stage:
     """A line with a fake engine, and a source that gives its next frame when the one before was sent."""
 
-    def __init__(self, settings: Settings = Settings(background="green"), mask: bool = True) -> None:
+    def __init__(
+        self, settings: Settings = Settings(background="green"), mask: bool = True, drawing: Drawing | None = None
+    ) -> None:
         self.clock = ManualClock()
         self.scene = SyntheticSource(self.clock, size=SIZE)
         self.control = Control(settings)
         first = Mask((self.scene.alpha_of(0) > 0.5).astype(np.float32)) if mask else None
-        self.line = LiveLine(FakeEngine(*SIZE), self.control, self.clock, size=SIZE, first_mask=first)
+        self.line = LiveLine(FakeEngine(*SIZE), self.control, self.clock, size=SIZE, first_mask=first, drawing=drawing)
         self.sink = MemorySink(keep=1000)
         self._sent = Event()
 
@@ -136,6 +140,39 @@ def test_what_goes_out_keeps_its_size_and_transparency(old: str, new: str) -> No
 
     assert len({frame.pixels.shape for frame in stage.sink.frames}) == 1
     assert f"start again with --background {new}" in stage.line.status.warnings[0]
+
+
+class Flat:
+    """A drawing that draws one colour, until frame `gives_up`."""
+
+    def __init__(self, gives_up: int = 1000) -> None:
+        self.fault = ""
+        self._gives_up = gives_up
+
+    def draw(self, matte: Matte, background: Background, look: Look, out: NDArray[np.uint8], *, at: float) -> bool:
+        if matte.frame.seq >= self._gives_up:
+            self.fault = "the card is gone"
+            return False
+        out[:] = 77
+        return True
+
+
+def test_composites_are_drawn_where_they_can_be_and_whose_failure_is_told() -> None:
+    stage = Stage(drawing=Flat(gives_up=6))
+
+    stage.run(stage.frames(8, lambda seq: stage.control.change(background="#0000ff") if seq == 5 else None))
+
+    corners = [corner(frame) for frame in stage.sink.frames]
+    assert corners[3:] == [[77, 77, 77]] * 3 + [[0, 0, 255]] * 2
+    assert stage.line.status.warnings == ("the card is gone",)
+
+
+def test_the_slate_is_shown_whoever_draws() -> None:
+    stage = Stage(Settings(background="green", privacy=True), drawing=Flat())
+
+    stage.run(stage.frames(5))
+
+    assert [corner(frame) for frame in stage.sink.frames] == [[0, 255, 0]] * 5
 
 
 def test_a_line_does_not_begin_with_a_background_that_shows_the_room() -> None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from rtmatte import imaging
@@ -23,7 +24,7 @@ from rtmatte.compose.drawing import Drawing
 from rtmatte.compose.look import Look
 from rtmatte.compose.scratch import Bytes, Scratch
 from rtmatte.errors import EngineError
-from rtmatte.frame import Alpha, Matte
+from rtmatte.frame import Alpha, Matte, OnDevice
 from rtmatte.imaging import Size
 from rtmatte.torch_device import TorchDevice
 
@@ -55,7 +56,7 @@ class DeviceDrawing:
         try:
             canvas = self._canvas_for(size, alpha.shape[::-1], background)
             if matte.on_device is not None and alpha is matte.alpha:
-                canvas.take(matte.on_device.pixels, matte.on_device.alpha)
+                canvas.take(matte.on_device)
             else:
                 canvas.upload(self._scratch.as_bytes(matte.frame.pixels), alpha)
             canvas.draw(background, look.despill, out, at=at)
@@ -92,6 +93,7 @@ class _Canvas:
         picture = (height, width, 3)
         self._frame = _Block(device, picture, "uint8")
         self._alpha = _Block(device, (rows, columns), "float32")
+        self._alpha_in_bytes = _Block(device, (rows, columns), "uint8")
         self._strength = _Block(device, (1,), "float32")
         self._under = _Block(device, (1, 1, 3) if self._blurs else picture, "uint8")
         self._drawn = _Block(device, picture, "uint8")
@@ -100,10 +102,15 @@ class _Canvas:
         with device.computing():
             self._drawing = Drawing(key[0], (columns, rows), blur, device.torch)
 
-    def take(self, pixels: int, alpha: int) -> None:
+    def take(self, lent: OnDevice) -> None:
         """Takes frame and alpha from where they lie on the device."""
-        self._frame.take(pixels)
-        self._alpha.take(alpha)
+        self._frame.take(lent.pixels)
+        if not lent.in_bytes:
+            self._alpha.take(lent.alpha)
+            return
+        self._alpha_in_bytes.take(lent.alpha)
+        with self._device.computing():
+            torch.mul(self._alpha_in_bytes.tensor, 1 / 255, out=self._alpha.tensor)
 
     def upload(self, pixels: Bytes, alpha: Alpha) -> None:
         """Takes frame and alpha from the host."""
