@@ -118,11 +118,19 @@ class ResidentEngine:
 
     def new_state(self) -> State:
         """Returns a zero state: `2 * contract.state_bytes` on the device, and two alphas in pinned memory."""
-        self._check_open()
-        memory = self._device.allocate(2 * max(ALIGNMENT, self._states.nbytes))
-        first = self._states.at(memory.address)
-        second = self._states.at(memory.address + memory.nbytes // 2)
-        return State(self, _Stream(memory, (self._turn(first, second), self._turn(second, first))))
+        return State(self, self._new_stream())
+
+    def state_of(self, values: Mapping[str, Array]) -> State:
+        """Returns a state that holds copies of `values`, by state name, rounded to the contract's dtypes."""
+        stream = self._new_stream()
+        block = self._device.pinned(max(ALIGNMENT, self._states.nbytes))
+        for spec in self.contract.states:
+            start = self._states.offsets[spec.name]
+            np.copyto(block[start : start + spec.nbytes].view(spec.dtype).reshape(spec.shape), values[spec.name])
+        self._device.upload(block, stream.memory.address)
+        self._device.mark()
+        self._device.wait()  # or the block would go while it is read
+        return State(self, stream)
 
     def step(self, frame: Array, mask: NDArray[np.float32] | None, gates: Gates, state: State) -> tuple[Array, State]:
         """Runs one call, as the Engine protocol says."""
@@ -155,6 +163,13 @@ class ResidentEngine:
             for plan in self._plans:
                 plan.close()
             self._plans = ()
+
+    def _new_stream(self) -> _Stream:
+        self._check_open()
+        memory = self._device.allocate(2 * max(ALIGNMENT, self._states.nbytes))
+        first = self._states.at(memory.address)
+        second = self._states.at(memory.address + memory.nbytes // 2)
+        return _Stream(memory, (self._turn(first, second), self._turn(second, first)))
 
     def _upload(self, *, seeded: bool) -> None:
         end = self._layout.nbytes if seeded else self._every_frame

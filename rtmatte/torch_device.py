@@ -106,8 +106,9 @@ class TorchDevice:
 
     def moved(self, module: nn.Module) -> nn.Module:
         """Returns the module on this device, for inference, its weights in the layout that convolutions like best."""
-        frozen = module.eval().requires_grad_(False).to(self.torch)
-        return frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        with failures_as_ours():
+            frozen = module.eval().requires_grad_(False).to(self.torch)
+            return frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def working(self) -> AbstractContextManager[Any]:
         """Returns the context in which PyTorch's work goes on this stream."""
