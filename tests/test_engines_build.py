@@ -59,13 +59,19 @@ def test_its_graph_has_nothing_that_waits_for_the_host(built: tuple[Path, Sideca
     assert report.refused_layers(replace(sidecar, layers={"CONVOLUTION": 1, "NON_ZERO": 1})) == ("NON_ZERO",)
 
 
-@pytest.mark.parametrize("size", [(512, 384), (288, 512)])
-def test_other_bundled_sizes_build(size: tuple[int, int], api: Api, tmp_path: Path) -> None:
-    plan = tmp_path / "lite.plan"
+OTHERS = [model.file for model in models.listing() if (model.width, model.height) != (512, 288)]
 
-    sidecar = build_plan(models.find("lite", size), plan, api=api, aim=aim(api, None, ["sm89"]))
 
-    assert sidecar.contract.size == size
+@pytest.mark.parametrize("file", OTHERS)
+def test_every_other_bundled_graph_builds_for_all_three(file: str, api: Api, tmp_path: Path) -> None:
+    plan, began = tmp_path / "lite.plan", time.process_time()
+
+    sidecar = build_plan(models.FOLDER / file, plan, api=api, aim=aim(api, None, recipes.TARGETS))
+
+    assert time.process_time() - began < LONGEST_BUILD
+    assert sidecar.targets == recipes.TARGETS
+    assert sidecar.contract.size != (512, 288)
+    assert sidecar.plan_bytes == plan.stat().st_size
     assert report.refused_layers(sidecar) == ()
 
 
@@ -95,8 +101,9 @@ def _gpu_works() -> bool:
     return True
 
 
-def test_every_gate_of_the_toy_builds_with_progress(api: Api, tmp_path: Path) -> None:
-    onnx = save_toy(tmp_path / "toy.onnx", toy_contract(batch=2))
+@pytest.mark.parametrize("batch", recipes.BATCHES)
+def test_every_gate_of_the_toy_builds_with_progress(batch: int, api: Api, tmp_path: Path) -> None:
+    onnx = save_toy(tmp_path / "toy.onnx", toy_contract(batch=batch))
     heard: list[float] = []
 
     sidecar = build_plan(
@@ -107,7 +114,7 @@ def test_every_gate_of_the_toy_builds_with_progress(api: Api, tmp_path: Path) ->
         progress=lambda phase, share: heard.append(share),
     )
 
-    assert sidecar.contract.batch == 2
+    assert sidecar.contract.batch == batch
     assert heard == sorted(heard)
     assert heard[-1] > 0.5
 

@@ -1,6 +1,6 @@
 """MatAnyone's graphs, exported from random weights and built with TensorRT for RTX for every generation of RTX.
 
-Minutes, most of it export: `make test-engines` runs it, `make test` does not.
+One small step is built by `make test`; the real sizes take minutes, most of it export: `make test-engines` runs them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rtmatte.network.matanyone.net import MatAnyone
 from rtmatte.plan.api import Api, open_api
 from rtmatte.plan.build import aim, build_plan, graphs_of
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.timeout(1200)
 
 LONGEST_BUILD = 60.0  # seconds of processor time, which a busy machine does not stretch
 GRAPHS: list[tuple[Variant, Role]] = [
@@ -66,15 +66,23 @@ def build(api: Api, weights: Path, folder: Path, order: Order) -> None:
         assert halves > sidecar.precisions["FLOAT"] / 4, "a graph in half precision computes in it"
 
 
+@pytest.mark.slow
+def test_a_small_half_precision_step_builds(api: Api, weights: Path, tmp_path: Path) -> None:
+    build(api, weights, tmp_path, Order(weights, (112, 80), variant="fast-fp16"))
+
+
+@pytest.mark.engines
 @pytest.mark.parametrize(("variant", "part"), GRAPHS)
 def test_every_graph_builds_at_512x288(variant: Variant, part: Role, api: Api, weights: Path, tmp_path: Path) -> None:
     build(api, weights, tmp_path, Order(weights, (512, 288), variant=variant, part=part))
 
 
+@pytest.mark.engines
 def test_half_precision_step_builds_at_1280x720(api: Api, weights: Path, tmp_path: Path) -> None:
     build(api, weights, tmp_path, Order(weights, (1280, 720), variant="fast-fp16"))
 
 
+@pytest.mark.engines
 def test_split_recipe_gives_a_head_that_finds_its_tail(weights: Path, tmp_path: Path) -> None:
     recipe = recipes.Recipe("matanyone", (128, 96), variant="fast", split=True)
 

@@ -149,6 +149,17 @@ def modules() -> list[str]:
     return sorted(".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.rglob("*.py"))
 
 
+NETWORK = frozenset({"urllib", "http", "socket", "ssl", "ftplib", "requests", "aiohttp", "httpx"})
+
+
+@pytest.mark.parametrize("module", [module for module in modules() if module.split(".")[0] == "plan"])
+def test_a_plan_is_never_downloaded(module: str) -> None:
+    path = PACKAGE / module.replace(".", "/")
+    source = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+
+    assert not NETWORK & {name.split(".")[0] for name in imports_of(source)}
+
+
 @pytest.mark.parametrize("module", modules())
 def test_module_imports_only_what_its_layer_sees(module: str) -> None:
     source = (PACKAGE / f"{module.replace('.', '/')}.py").read_text()

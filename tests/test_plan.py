@@ -171,13 +171,15 @@ def test_plan_that_others_could_have_written_is_refused(bit: int, which: str, pl
 
 
 @posix
-def test_plan_of_another_user_is_refused(plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("which", ["plan", "sidecar", "folder"])
+def test_plan_of_another_user_is_refused(which: str, plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = {"plan": plan, "sidecar": sidecar_path(plan), "folder": plan.parent}[which]
     real = Path.stat
 
     def stat_of_a_stranger(path: Path, **options: bool) -> os.stat_result:
         values = list(real(path, **options))
         values[stat.ST_UID] = 54321
-        return os.stat_result(values) if path == plan else real(path, **options)
+        return os.stat_result(values) if path == foreign else real(path, **options)
 
     monkeypatch.setattr(Path, "stat", stat_of_a_stranger)
 
