@@ -11,6 +11,7 @@ import platform
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -20,6 +21,10 @@ from numpy.typing import NDArray
 from rtmatte.errors import BackendMissing, EngineError
 
 Bytes = NDArray[np.uint8]
+
+# One capture at a time in the process: to begin one PyTorch waits for the whole device, which no stream survives that
+# is captured meanwhile, and network and drawing have a thread each.
+CAPTURING = Lock()
 
 DRIVER_PAGE = "https://www.nvidia.com/drivers"
 
@@ -169,6 +174,20 @@ class CudaDevice:
 
     def capture(self, work: Callable[[], None]) -> Any | None:
         """Returns a graph of what `work` puts on the stream; None where some of it cannot be captured."""
+        with CAPTURING:
+            return self._captured(work)
+
+    def launch(self, graph: Any) -> None:
+        """Puts a captured graph on the stream."""
+        self._call(self._cuda.cudaGraphLaunch(graph.handle, self._stream))
+
+    def close(self) -> None:
+        """Waits for the stream and ends it."""
+        self._cuda.cudaStreamSynchronize(self._stream)
+        self._cuda.cudaEventDestroy(self._mark)
+        self._cuda.cudaStreamDestroy(self._stream)
+
+    def _captured(self, work: Callable[[], None]) -> Any | None:
         cuda = self._cuda
         mode = cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call(cuda.cudaStreamBeginCapture(self._stream, mode))
@@ -185,16 +204,6 @@ class CudaDevice:
         ready = self._call(cuda.cudaGraphInstantiate(graph, 0))
         self._call(cuda.cudaGraphDestroy(graph))
         return _Graph(cuda, ready)
-
-    def launch(self, graph: Any) -> None:
-        """Puts a captured graph on the stream."""
-        self._call(self._cuda.cudaGraphLaunch(graph.handle, self._stream))
-
-    def close(self) -> None:
-        """Waits for the stream and ends it."""
-        self._cuda.cudaStreamSynchronize(self._stream)
-        self._cuda.cudaEventDestroy(self._mark)
-        self._cuda.cudaStreamDestroy(self._stream)
 
     def _call(self, answer: tuple[Any, ...]) -> Any:
         return _checked(self._cuda, answer)

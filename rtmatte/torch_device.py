@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from rtmatte.cuda import Bytes, Memory
+from rtmatte.cuda import CAPTURING, Bytes, Memory
 from rtmatte.errors import BackendMissing, EngineError
 
 try:
@@ -93,7 +93,10 @@ class TorchDevice:
         """Returns a graph of what `work` puts on the stream; None where some of it cannot be captured."""
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, pool=self._pool, stream=self._work, capture_error_mode="thread_local"):
+            with (
+                CAPTURING,
+                torch.cuda.graph(graph, pool=self._pool, stream=self._work, capture_error_mode="thread_local"),
+            ):
                 work()
         except (RuntimeError, EngineError):
             return None

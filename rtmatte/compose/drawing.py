@@ -106,10 +106,11 @@ class _Despill:
     def _mean(self, picture: Tensor, weight: Tensor) -> Tensor:
         counted = torch.cat([picture * weight, 255 * weight])
         total = counted.mean((1, 2), keepdim=True) * despill.ANYWHERE
-        for rank, mean in enumerate(self._means):
-            total = total + despill.WIDER**rank * mean(counted)
+        for rank, around in enumerate(self._means):
+            total = total + despill.WIDER**rank * around(counted)
         colours, weights = total[:3], total[3:]
-        return torch.where(weights > 0, (colours * 255 / weights).round(), 0).clamp(0, 255)
+        mean = (colours * 255 / weights).round().clamp(0, 255)
+        return mean.masked_fill(weights <= 0, 0)  # nothing over nothing, where nobody is sure anywhere
 
 
 class _Blur:
