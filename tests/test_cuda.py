@@ -1,8 +1,9 @@
 """The device on a CUDA runtime that records: real memory behind its addresses, calls in order, and what it refuses."""
 
+# ruff: noqa: N815  (the names are CUDA's)
+
 from __future__ import annotations
 
-# ruff: noqa: N815  (the names are CUDA's)
 import ctypes
 import gc
 from collections.abc import Callable
