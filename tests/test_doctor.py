@@ -216,6 +216,20 @@ def test_an_idle_gpu_is_a_note_and_no_illness(healthy: pytest.MonkeyPatch, capsy
     assert "rtmatte[gpu]" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("torch", "told"), [(None, True), ("2.13.0+cpu", True), ("2.13.0", False)])
+def test_who_runs_models_on_a_gpu_is_told_what_draws_there(
+    torch: str | None, told: bool, healthy: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    healthy.setattr(machine, "gpus", lambda: ["NVIDIA T4, 15360 MiB, 580.65.06"])
+    healthy.setattr(machine, "probe_backends", lambda: [BackendProbe("cuda", runs="onnxruntime cuda on NVIDIA T4")])
+    others = machine.installed
+    healthy.setattr(machine, "installed", lambda package: torch if package == "torch" else others(package))
+
+    assert main(["doctor"]) == 0
+
+    assert ("composites are drawn on the CPU" in capsys.readouterr().out) == told
+
+
 @pytest.mark.usefixtures("healthy")
 def test_devices_lists_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["devices"]) == 0

@@ -104,6 +104,9 @@ def _gpus(*, used: bool) -> Iterator[Finding]:
     found = machine.gpus()
     if found and used:
         yield Finding("GPU", Verdict.GOOD, found[0])
+        if (torch := machine.installed("torch")) is None or torch.endswith("+cpu"):
+            fix = "to draw them on the GPU: pip install torch, in a build for CUDA"
+            yield Finding("drawing", Verdict.NOTE, "composites are drawn on the CPU", fix)
     elif found:
         fix = "pip uninstall onnxruntime, then pip install 'rtmatte[gpu]'"
         yield Finding("GPU", Verdict.NOTE, f"{found[0]} is not used", fix)
