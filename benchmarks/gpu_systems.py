@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from engines.__main__ import graph_of
 from engines.recipes import Recipe
 from rtmatte import models
 from rtmatte.backends.eager_cuda import resident
 from rtmatte.backends.trt import open_trt
+from rtmatte.contract import Contract, read_contract
 from rtmatte.engine import open_engine
 from rtmatte.errors import PlanMissing, RtmatteError
 from rtmatte.imaging import Size
@@ -58,9 +60,16 @@ def lite_systems(say: Say) -> Iterator[Row]:
     path = models.find("lite", LITE_SIZE)
     makes: dict[str, Make] = {runtime: partial(_on_plan, path, runtime) for runtime in RUNTIMES}
     makes["onnxruntime"] = partial(open_engine, path, backend="cuda")
-    makes["torch float32, captured"] = partial(open_engine, LITE_CHECKPOINT, backend="cuda", size=LITE_SIZE)
+    makes["torch float32, captured"] = lambda: _on_torch(lite_step())
     for system, make in makes.items():
         yield from tried("lite", LITE_SIZE, system, make, say)
+
+
+def lite_step() -> tuple[nn.Module, Contract]:
+    """Returns the checkpoint that the bundled graphs were made of, with as many slots of memory as they have."""
+    width, height = LITE_SIZE
+    slots = read_contract(models.find("lite", LITE_SIZE)).slots
+    return open_step(LITE_CHECKPOINT, width=width, height=height, slots=slots)
 
 
 def matanyone_systems(weights: Path, size: Size, folder: Path, say: Say) -> Iterator[Row]:
@@ -79,16 +88,20 @@ def _torch_systems(weights: Path, size: Size) -> dict[str, Make]:
         return open_step(weights, width=size[0], height=size[1], **order)
 
     def on(*orders: dict[str, Any], captures: bool = True) -> Engine:
-        check_gpu()
-        device = TorchDevice()
-        device.captures = captures
-        return resident([whole(**order) for order in orders], device, backend=f"torch on {device.name}")
+        return _on_torch(*(whole(**order) for order in orders), captures=captures)
 
     return {
         PLAIN: partial(on, {"variant": "fast"}, captures=False),
         CAPTURED: partial(on, {"variant": HALF}),
         SPLIT: partial(on, {"variant": HALF, "part": "head"}, {"variant": HALF, "part": "tail"}),
     }
+
+
+def _on_torch(*parts: tuple[nn.Module, Contract], captures: bool = True) -> Engine:
+    check_gpu()
+    device = TorchDevice()
+    device.captures = captures
+    return resident(parts, device, backend=f"torch on {device.name}")
 
 
 def _exported(weights: Path, size: Size, folder: Path, runtime: Runtime) -> Engine:

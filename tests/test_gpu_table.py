@@ -13,7 +13,7 @@ import torch
 
 from benchmarks import gpu_bars, gpu_systems, gpu_table, report
 from benchmarks.gpu_bars import Bar, bars
-from benchmarks.gpu_systems import CAPTURED, LITE_CHECKPOINT, LITE_SIZE, PLAIN, SPLIT, Row, Say
+from benchmarks.gpu_systems import CAPTURED, LITE_SIZE, PLAIN, SPLIT, Row, Say
 from benchmarks.gpu_table import against_eager, against_onnxruntime, figures, measured, nothing
 from benchmarks.gpu_timing import PERIOD, WARM, paced_composites, paced_steps
 from rtmatte.backends.eager_cuda import resident
@@ -124,8 +124,8 @@ def test_a_system_that_fails_on_the_way_is_left_out_and_named() -> None:
 
 def test_lite_is_compared_running_free_with_the_graph_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_table, "FREE", 4)
-    parts = [open_step(LITE_CHECKPOINT, width=LITE_SIZE[0], height=LITE_SIZE[1])]
-    same = Row("lite", LITE_SIZE, "torch", resident(parts, TorchDevice("cpu"), backend="cpu"))
+    engine = resident([gpu_systems.lite_step()], TorchDevice("cpu"), backend="cpu")
+    same = Row("lite", LITE_SIZE, "torch", engine)
 
     found = against_onnxruntime(same)["free_running"]
 
