@@ -99,8 +99,9 @@ class _Despill:
     def __call__(self, levels: Tensor, small: Tensor, alpha: Tensor, share: Tensor) -> Tensor:
         """Returns the levels with `share` (1, H, W) of the way from the room's colours to the person's put on top."""
         picture, alpha = self._shrink(small), self._shrink_alpha(alpha)
-        person = self._mean(picture, (alpha / despill.UNSURE + (1 - 1 / despill.UNSURE)).clamp(0, 1))
-        room = self._mean(picture, (1 - alpha / despill.UNSURE).clamp(0, 1))
+        sure = 255 / despill.UNSURE
+        person = self._mean(picture, (alpha * sure + (255 - sure)).round().clamp(0, 255))
+        room = self._mean(picture, (255 - alpha * sure).round().clamp(0, 255))
         return (levels + share * self._enlarge(person - room).round()).clamp(0, 255)
 
     def _mean(self, picture: Tensor, weight: Tensor) -> Tensor:
