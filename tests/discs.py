@@ -61,6 +61,7 @@ def main() -> None:
     trainer = StrategyTrainer(LiteFollower(Lite(NARROW)), (stage,), DiscMaterial(), options)
     trainer.resume()
     trainer.run(lambda step, stage, loss: None)
+    dist.barrier()  # whoever leaves first can take the others down with it
     dist.destroy_process_group()
 
 

@@ -84,6 +84,7 @@ def main() -> None:
     if rank == 0:
         draw_curves(given.out / LOG, given.out / "curves.png")
     if dist.is_initialized():
+        dist.barrier()  # whoever leaves first can take the others down with it
         dist.destroy_process_group()
 
 
