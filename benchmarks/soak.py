@@ -43,6 +43,7 @@ from rtmatte.targets.person import PersonTarget
 
 FPS = 30.0
 WARM_UP = 0.2  # of all frames: libraries fill their pools meanwhile
+ON_THEIR_WAY = 6  # frames in the line's hands at most: while the last of them are drawn, its threads end one by one
 LOOKS = 120  # at the process, over the whole run
 FEWEST = 12  # looks after the warm-up that a slope is drawn through
 STANDING = "standing"  # a model by this name: no network, and a matte that stands
@@ -86,7 +87,7 @@ class Watch:
 
     def __call__(self, counts: Counts) -> None:
         self._stream.progress(counts)
-        if len(self.looks) * self._every <= counts.received < self._frames:
+        if len(self.looks) * self._every <= counts.received < self._frames - ON_THEIR_WAY:
             memory, threads = self._process.memory_info().rss, self._process.num_threads()
             descriptors = self._process.num_fds() if hasattr(self._process, "num_fds") else self._process.num_handles()
             self.looks.append((counts.received / FPS / 3600, memory, threads, descriptors))

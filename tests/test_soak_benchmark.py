@@ -71,8 +71,10 @@ def test_the_first_signal_cuts_and_the_second_is_as_before(number: signal.Signal
     stop, before = Event(), signal.getsignal(number)
 
     with cut_by_signals(stop) as came:
-        assert signal.getsignal(number) is not before
-        signal.raise_signal(number)
+        handler = signal.getsignal(number)
+        assert callable(handler)
+        assert handler is not before
+        handler(number, None)  # called, not sent: after AMX products a signal can end a process on some machines
         assert signal.getsignal(number) is before
 
     assert stop.is_set()
