@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -23,6 +24,15 @@ from training.iterations import AVERAGED, LOG, Options, StrategyTrainer
 from training.material import Batch
 from training.passes import Weighing
 from training.stages import PUBLISHED, STRATEGIES, Scale, Stage, Stages, stages
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small train no faster on two threads, and many times slower where another process has one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def trained(folder: Path, *, steps: Stages = (TINY,), seed: int = 0, stop: int | None = None) -> StrategyTrainer:
