@@ -98,30 +98,22 @@ LITE = (
     replace(_FULL_SIZE, name="polish", steps=480, rate=(1.5e-4, 1e-5), averaging=0.99, average_anew=True),
 )
 
-# Started from the weights of "lite": full size again, half of it in the shape that has the most rows.
+# Full size again, half of it in the shape that has the most rows: for weights that are trained already.
+_AGAIN = replace(
+    _FULL_SIZE,
+    sizes=((0.08, SMALL), (0.15, MIDDLE), (0.22, LARGE), (0.55, (*FULL, FULL[1]))),
+    data=replace(_FULL_SIZE.data, twins=0.12, cutout=0.3),
+)
+
+# Started from the weights of "lite".
 FURTHER = (
-    replace(
-        _FULL_SIZE,
-        name="further",
-        steps=4000,
-        sizes=((0.08, SMALL), (0.15, MIDDLE), (0.22, LARGE), (0.55, (*FULL, FULL[1]))),
-        rate=(7e-4, 3e-5),
-        data=replace(_FULL_SIZE.data, twins=0.12, cutout=0.3),
-    ),
+    replace(_AGAIN, name="further", steps=4000, rate=(7e-4, 3e-5)),
     replace(_FULL_SIZE, name="polish", steps=400, rate=(1.2e-4, 1e-5), averaging=0.99, average_anew=True),
 )
 
 # Started from weights of `training.narrow`: what those blocks lost is learnt again, and states of long use are met.
 NARROWED = (
-    replace(
-        _FULL_SIZE,
-        name="narrowed",
-        steps=2550,
-        sizes=((0.08, SMALL), (0.15, MIDDLE), (0.22, LARGE), (0.55, (*FULL, FULL[1]))),
-        rate=(7e-4, 2e-5),
-        rehearse=0.3,
-        data=replace(_FULL_SIZE.data, twins=0.12, cutout=0.3),
-    ),
+    replace(_AGAIN, name="narrowed", steps=2550, rate=(7e-4, 2e-5), rehearse=0.3),
     replace(_FULL_SIZE, name="polish", steps=250, rate=(1e-4, 1e-5), rehearse=0.4, averaging=0.99, average_anew=True),
 )
 

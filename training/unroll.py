@@ -140,10 +140,9 @@ def _rehearsed(net: Lite, per_frame: list[Features], memory: _Memory, last: Last
     """Returns what is remembered once the clip has been played to its end and back `laps` times."""
     count = len(per_frame)
     for t in [*range(1, count), *range(count - 2, -1, -1)] * laps:
-        features = Features(*(f.detach() for f in per_frame[t]))
-        read, fused, _ = net.reader(features.key, memory.bank(), last)
-        decoded = net.decoder(features, read, fused, last)
-        last = _remember(net, features, decoded, decoded.raw.clamp(0, 1))
+        read, fused, _ = net.reader(per_frame[t].key, memory.bank(), last)
+        decoded = net.decoder(per_frame[t], read, fused, last)
+        last = _remember(net, per_frame[t], decoded, decoded.raw.clamp(0, 1))
         memory.note(last)
     return last
 
