@@ -1,0 +1,1 @@
+"""What our WebRTC server adds to a stream, measured beside a plain aiortc echo."""
