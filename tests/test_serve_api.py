@@ -9,8 +9,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Coroutine
-from typing import Any
 
 import cv2
 import numpy as np
@@ -18,10 +16,6 @@ import pytest
 
 from tests.serving import GREEN, RED, SIZE, WHITE, Camera, Client, disc, on_air, serving, shows, until
 from tests.test_serve_whip import OBS_OFFER
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(scenario)
 
 
 def test_settings_and_backgrounds_change_the_picture_that_is_sent() -> None:
@@ -42,7 +36,7 @@ def test_settings_and_backgrounds_change_the_picture_that_is_sent() -> None:
             assert "/" not in (await response.json())["background"]
             await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_the_privacy_button_hides_everybody() -> None:
@@ -55,7 +49,7 @@ def test_the_privacy_button_hides_everybody() -> None:
             await until(lambda: shows(client, middle=GREEN, around=GREEN))
             await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(
@@ -89,7 +83,7 @@ def test_every_kind_of_request_has_its_answer(method: str, path: str, body: obje
             assert response.content_type == "application/json"
             await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_frame_can_be_asked_for() -> None:
@@ -110,7 +104,7 @@ def test_a_frame_can_be_asked_for() -> None:
             assert picture[5, 5] < 15
             await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_session_is_controlled_by_its_own_id_alone() -> None:
@@ -124,7 +118,7 @@ def test_a_session_is_controlled_by_its_own_id_alone() -> None:
                 assert (await room.client.delete(f"/whip/{id}")).status in (404, 405)
             await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_the_sessions_are_listed_for_who_may_steer_them() -> None:
@@ -146,7 +140,7 @@ def test_the_sessions_are_listed_for_who_may_steer_them() -> None:
             assert steered.status == 200
             await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_the_status_says_what_encodes() -> None:
@@ -160,7 +154,7 @@ def test_the_status_says_what_encodes() -> None:
             assert all(encoders.values())
             await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_two_pages_are_kept_in_step() -> None:
@@ -185,7 +179,7 @@ def test_two_pages_are_kept_in_step() -> None:
             await two.close()
             await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("message", ["", "x", "[]", "{}", '{"change": 1}', '{"command": "rm"}', '{"change": {"a": 1}}'])
@@ -205,7 +199,7 @@ def test_a_message_that_means_nothing_is_answered_by_an_error(message: str) -> N
             await socket.close()
             await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_page_that_floods_is_cut_off_and_the_stream_goes_on() -> None:
@@ -225,7 +219,7 @@ def test_a_page_that_floods_is_cut_off_and_the_stream_goes_on() -> None:
             await until(lambda: client.seen > seen + 5)
             await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_the_api_is_described_with_the_paths_it_has_here() -> None:
@@ -238,7 +232,7 @@ def test_the_api_is_described_with_the_paths_it_has_here() -> None:
             assert operation["parameters"][0]["name"] == "id"
             assert "get" in described["paths"]["/api/sessions"]
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM ends a process at once there")

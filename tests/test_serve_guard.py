@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -22,10 +21,6 @@ from tests.test_serve_whip import OBS_OFFER
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 LOCKED = replace(OPTIONS, token=TOKEN)
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(scenario)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +43,7 @@ def test_only_hosts_that_are_ours_are_answered(host: str, status: int) -> None:
         async with serving() as room:
             assert (await room.client.get("/api/server", headers={"Host": host})).status == status
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_name_that_the_operator_gave_is_ours_too() -> None:
@@ -56,7 +51,7 @@ def test_a_name_that_the_operator_gave_is_ours_too() -> None:
         async with serving(replace(OPTIONS, names=("Studio.example",))) as room:
             assert (await room.client.get("/api/server", headers={"Host": "studio.example:8080"})).status == 200
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("path", ["/api/sessions", "/whip", "/api/login"])
@@ -69,7 +64,7 @@ def test_other_sites_may_not_send_anything(path: str, origin: str) -> None:
             assert response.status == 403
             assert "Access-Control-Allow-Origin" not in response.headers
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_other_sites_may_not_open_the_websocket_nor_ask_without_an_origin() -> None:
@@ -82,7 +77,7 @@ def test_other_sites_may_not_open_the_websocket_nor_ask_without_an_origin() -> N
             assert (await room.client.post("/whip", headers=crossed)).status == 403
             assert (await room.client.get("/", headers=crossed)).status in (200, 404)  # a link to the page is none
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_our_own_page_and_allowed_sites_may() -> None:
@@ -97,7 +92,7 @@ def test_our_own_page_and_allowed_sites_may() -> None:
             assert "Location" in response.headers["Access-Control-Expose-Headers"]
             assert "Authorization" in response.headers["Access-Control-Allow-Headers"]
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("path", ["/api/server", "/metrics", "/healthz", "/api/openapi.json", "/api/sessions/x"])
@@ -112,7 +107,7 @@ def test_nothing_but_the_page_is_shown_without_the_token(path: str) -> None:
             assert refused.headers["WWW-Authenticate"].startswith("Bearer")
             assert right.status not in (401, 403)
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_the_key_of_the_address_logs_in_once_and_the_token_always() -> None:
@@ -131,7 +126,7 @@ def test_the_key_of_the_address_logs_in_once_and_the_token_always() -> None:
             for wrong in ("", None, 1, "x" * 32):
                 assert (await room.client.post("/api/login", json={"key": wrong})).status == 401
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_viewing_key_lets_somebody_watch_its_stream_and_do_nothing_else() -> None:
@@ -166,7 +161,7 @@ def test_a_viewing_key_lets_somebody_watch_its_stream_and_do_nothing_else() -> N
             assert await status("GET", "/metrics") == 401
             await viewer.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("given", ["", "Bearer ", "Bearer x", "Basic {key}", "{key}", "Bearer {key}x", "Bearer \u2028"])
@@ -180,7 +175,7 @@ def test_without_its_very_key_a_stream_is_not_watched(given: str) -> None:
 
             assert response.status in (400, 401) if not given.isascii() else response.status == 401
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_viewing_key_ends_with_its_session_and_is_random() -> None:
@@ -197,7 +192,7 @@ def test_a_viewing_key_ends_with_its_session_and_is_random() -> None:
             key = {"Content-Type": "application/sdp", "Authorization": f"Bearer {one['viewing_key']}"}
             assert (await room.client.post(f"/whep/{one['watch']}", data="v=0", headers=key)).status == 401
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_guessing_viewing_keys_is_slowed_down_and_no_key_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -217,7 +212,7 @@ def test_guessing_viewing_keys_is_slowed_down_and_no_key_is_logged(caplog: pytes
             assert statuses == [401, 401, 401, 429]
             assert published["viewing_key"] not in caplog.text + repr(broadcast) + repr(vars(room.access))
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_relays_are_told_to_who_has_the_key_before_it_offers() -> None:
@@ -234,7 +229,7 @@ def test_relays_are_told_to_who_has_the_key_before_it_offers() -> None:
             ] == '<stun:127.0.0.1:9>; rel="ice-server"'
             assert "Link" not in (await room.client.options(path)).headers
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 async def _published(room: Room, headers: dict[str, str]) -> dict[str, Any]:
@@ -255,7 +250,7 @@ def test_guessing_tokens_is_slowed_down() -> None:
             right = await room.client.get("/api/server", headers={"Authorization": f"Bearer {TOKEN}"})
             assert right.status == 200  # who knows the token does not wait for those who guess
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_publishing_often_from_one_address_is_slowed_down() -> None:
@@ -265,7 +260,7 @@ def test_publishing_often_from_one_address_is_slowed_down() -> None:
 
             assert statuses == [415, 415, 429, 429]
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_bodies_have_a_type_a_size_and_a_time() -> None:
@@ -288,7 +283,7 @@ def test_bodies_have_a_type_a_size_and_a_time() -> None:
             assert b" 408 " in await asyncio.wait_for(reader.readline(), 5)
             writer.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 @given(st.text(max_size=60))
@@ -314,7 +309,7 @@ def test_paths_outside_the_page_are_not_found(path: str) -> None:
 
             assert answer.split()[1] in (b"404", b"400")
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_every_response_is_dressed_for_safety() -> None:
@@ -329,7 +324,7 @@ def test_every_response_is_dressed_for_safety() -> None:
                 assert headers["X-Content-Type-Options"] == "nosniff"
                 assert headers["Referrer-Policy"] == "no-referrer"
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_mistake_of_ours_is_a_number_and_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
@@ -350,7 +345,7 @@ def test_a_mistake_of_ours_is_a_number_and_no_traceback(caplog: pytest.LogCaptur
             assert "secret" in caplog.text
             assert "rtmatte_faults_total 1" in await (await room.client.get("/metrics")).text()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_rates_are_counted_by_address_and_recover() -> None:

@@ -6,7 +6,6 @@ import asyncio
 import stat
 import sys
 import threading
-from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -27,10 +26,6 @@ from rtmatte.sinks.memory import MemorySink
 from tests.serving import GREEN, OPTIONS, RED, SIZE, WHITE, is_near, on_air, serving, shows, until
 
 LONG = 20.0
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(scenario)
 
 
 def frame(number: int, *, level: int = 100) -> Frame:
@@ -75,7 +70,7 @@ def test_a_recording_is_a_file_of_what_viewers_saw_with_the_slate_in_it(tmp_path
             if sys.platform != "win32":
                 assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 async def _told(events: Any, fact: Any) -> Any:
@@ -103,7 +98,7 @@ def test_the_end_of_a_session_ends_its_recording(tmp_path: Path) -> None:
             assert len(pictures(path)) > 3
             await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_without_a_folder_the_server_refuses_in_a_plain_sentence() -> None:
@@ -117,7 +112,7 @@ def test_without_a_folder_the_server_refuses_in_a_plain_sentence() -> None:
             assert "--recordings FOLDER" in (await response.json())["error"]
             await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("body", [{}, {"on": 1}, {"on": True, "path": "/etc/passwd"}, {"name": "../x"}])
@@ -131,7 +126,7 @@ def test_no_client_says_where_it_is_written(body: dict[str, object], tmp_path: P
             assert list(tmp_path.iterdir()) == []
             await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_pictures_keep_the_times_of_their_capture(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from fractions import Fraction
 from typing import Any
 
@@ -32,10 +31,6 @@ from tests.serving import (
 )
 
 
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(scenario)
-
-
 def only(room: Room) -> Broadcast:
     (broadcast,) = room.studio.broadcasts
     return broadcast
@@ -51,7 +46,7 @@ def test_a_publisher_sees_itself_before_another_background() -> None:
             await until(lambda: shows(client, middle=WHITE, around=GREEN))
             await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_two_publishers_never_see_each_others_picture() -> None:
@@ -71,7 +66,7 @@ def test_two_publishers_never_see_each_others_picture() -> None:
             await one.close()
             await two.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_viewers_of_one_codec_share_an_encoder_and_another_codec_has_its_own() -> None:
@@ -94,7 +89,7 @@ def test_viewers_of_one_codec_share_an_encoder_and_another_codec_has_its_own() -
             for client in (*viewers, publisher):
                 await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_publisher_that_comes_back_finds_its_settings_and_its_viewers() -> None:
@@ -119,7 +114,7 @@ def test_a_publisher_that_comes_back_finds_its_settings_and_its_viewers() -> Non
             await second.close()
             await viewer.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_browser_that_began_small_is_sent_on_in_its_full_size() -> None:
@@ -135,7 +130,7 @@ def test_a_browser_that_began_small_is_sent_on_in_its_full_size() -> None:
             await until(lambda: shows(client, middle=WHITE, around=GREEN))
             await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_second_publisher_is_refused_when_there_is_room_for_one() -> None:
@@ -154,7 +149,7 @@ def test_a_second_publisher_is_refused_when_there_is_room_for_one() -> None:
             await client.close()
             await other.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_silent_peer_without_a_data_channel_frees_its_place() -> None:
@@ -173,7 +168,7 @@ def test_a_silent_peer_without_a_data_channel_frees_its_place() -> None:
             assert room.studio.peers == 0
             await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_peer_whose_heartbeat_stops_is_lost_although_its_packets_come() -> None:
@@ -189,7 +184,7 @@ def test_a_peer_whose_heartbeat_stops_is_lost_although_its_packets_come() -> Non
 
             await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_peer_that_answers_heartbeats_stays() -> None:
@@ -211,7 +206,7 @@ def test_a_peer_that_answers_heartbeats_stays() -> None:
             assert room.studio.publishers == 1
             await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(("message", "times"), [("beat", 200), ("x" * 17_000, 1)])
@@ -232,7 +227,7 @@ def test_a_peer_that_says_too_much_loses_its_channel_and_keeps_its_pictures(mess
             assert room.studio.peers == 1
             await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_sound_goes_through_as_the_packets_it_came_in() -> None:
@@ -252,7 +247,7 @@ def test_sound_goes_through_as_the_packets_it_came_in() -> None:
             await publisher.close()
             await viewer.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("order", ["publisher first", "viewer first"])
@@ -274,7 +269,7 @@ def test_all_is_freed_when_everybody_has_left(order: str) -> None:
             await publisher.close()
             await viewer.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_the_default_limits_are_those_that_are_promised() -> None:

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine
-from typing import Any
 
 from tests.serving import SIZE, on_air, serving
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(scenario)
 
 
 def test_metrics_are_in_the_format_of_prometheus() -> None:
@@ -31,7 +25,7 @@ def test_metrics_are_in_the_format_of_prometheus() -> None:
             assert re.search(r'rtmatte_pictures_sent_total\{stream="1"\} [1-9]', text)
             await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_health_sends_a_canary_through_the_network() -> None:
@@ -46,4 +40,4 @@ def test_health_sends_a_canary_through_the_network() -> None:
             assert response.status == 200
             assert (await response.json())["canary_ms"] > 0
 
-    run(scenario())
+    asyncio.run(scenario())

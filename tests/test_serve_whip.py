@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -106,10 +105,6 @@ class Mirror(asyncio.DatagramProtocol):
         self._transport.sendto(bytes(answer), addr)
 
 
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(scenario)
-
-
 def test_a_publisher_gets_created_a_location_an_etag_and_an_answer() -> None:
     async def scenario() -> None:
         async with serving() as room:
@@ -127,7 +122,7 @@ def test_a_publisher_gets_created_a_location_an_etag_and_an_answer() -> None:
             assert lines.count("a=setup:active") == 2
             assert any(line.startswith("a=candidate:") for line in lines)
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_ending_is_answered_by_200_and_again_by_200() -> None:
@@ -140,7 +135,7 @@ def test_ending_is_answered_by_200_and_again_by_200() -> None:
             assert (await ask(room, "DELETE", "/whip/nobody")).status == 404
             assert room.studio.publishers == room.studio.peers == 0
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("path", ["/whip", "/whep", "/whep/anything"])
@@ -154,7 +149,7 @@ def test_options_say_what_is_taken(path: str) -> None:
             assert answer["Allow"] == "OPTIONS, POST"
             assert not answer.has("Access-Control-Allow-Origin")
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_trickled_candidates_are_taken_by_their_etag() -> None:
@@ -175,7 +170,7 @@ def test_trickled_candidates_are_taken_by_their_etag() -> None:
             assert (await ask(room, "PATCH", where, "a=candidate:rubbish", Content_Type=FRAGMENT)).status == 400
             assert (await ask(room, "PATCH", where, fragment, Content_Type="text/plain")).status == 415
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
@@ -188,7 +183,7 @@ def test_other_methods_are_not_allowed(method: str, path: str) -> None:
             assert answer.status == 405
             assert "OPTIONS" in answer["Allow"]
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_an_offer_of_another_type_is_415_and_no_offer_is_400() -> None:
@@ -198,7 +193,7 @@ def test_an_offer_of_another_type_is_415_and_no_offer_is_400() -> None:
             for body in ("", "v=0", "hello", OBS_OFFER.replace("ice-ufrag", "x"), OBS_OFFER.replace("a=rtcp-mux", "")):
                 assert (await ask(room, "POST", "/whip", body, Content_Type=SDP)).status == 400
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("codec", ["AV1/90000", "H265/90000", "VP9/90000"])
@@ -213,7 +208,7 @@ def test_a_codec_that_cannot_be_decoded_is_refused_in_a_plain_sentence(codec: st
             assert "choose H.264" in answer.body.decode()
             assert room.studio.peers == 0
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_no_candidates_with_their_end_still_connects() -> None:
@@ -232,7 +227,7 @@ def test_no_candidates_with_their_end_still_connects() -> None:
             await until(lambda: room.studio.broadcasts[0].received > 3)
             await client.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_hidden_candidates_delay_nothing() -> None:
@@ -250,7 +245,7 @@ def test_hidden_candidates_delay_nothing() -> None:
             assert answer.status == 201
             assert loop.time() - began - without < without + 0.9  # resolving takes a second
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_viewer_gets_created_and_a_place_of_its_own() -> None:
@@ -271,7 +266,7 @@ def test_a_viewer_gets_created_and_a_place_of_its_own() -> None:
             await publisher.close()
             await viewer.close()
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_watching_nobody_is_404_and_publishing_where_one_watches_is_400() -> None:
@@ -285,7 +280,7 @@ def test_watching_nobody_is_404_and_publishing_where_one_watches_is_400() -> Non
             watching = OBS_OFFER.replace("sendonly", "recvonly")
             assert (await ask(room, "POST", "/whip", watching, Content_Type=SDP)).status == 400
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_relays_are_told_in_link_headers_but_not_to_everybody() -> None:
@@ -303,7 +298,7 @@ def test_relays_are_told_in_link_headers_but_not_to_everybody() -> None:
             assert not described.has("Link")
         transport.close()
 
-    run(scenario())
+    asyncio.run(scenario())
     assert link(relay) == (
         '<turn:relay.example:3478?transport=udp>; rel="ice-server"; username="user"; credential="se\\"cret"; '
         'credential-type="password"'
