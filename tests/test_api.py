@@ -2,95 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import struct
-import zlib
-from dataclasses import dataclass, field, fields
-from itertools import islice
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from rtmatte.api import ROUTES, Api, ApiError, Request, Response, openapi
+from rtmatte.api import ROUTES, Api, ApiError, Request, openapi
 from rtmatte.api.messages import plain
-from rtmatte.api.uploads import MOST_KEPT, picture_size
-from rtmatte.clock import ManualClock
 from rtmatte.control import Command, Control, FindPerson, GivenMask, Pick, Point, Reseed
-from rtmatte.frame import Phase, Pixels
-from rtmatte.imaging import decode_image, load_image
+from rtmatte.frame import Phase
+from rtmatte.imaging import decode_image
 from rtmatte.live import View
-from rtmatte.settings import Settings, SettingsFolder
-from rtmatte.sinks.video import VideoSink
-from rtmatte.sources.synthetic import SyntheticSource
+from rtmatte.settings import Settings
+from tests.api_bench import PICTURE, Bench, FakeLine, encoded, new_bench, values
 
 ONLY_COMPOSITE: tuple[View, ...] = ("composite",)
-PICTURE = np.full((6, 8, 3), (10, 200, 30), np.uint8)
 
-
-@dataclass(frozen=True)
-class FakeStatus:
-    phase: Phase = Phase.TRACKING
-    dropped: dict[str, int] = field(default_factory=lambda: {"network busy": 2})
-    latency: float = float("nan")
-
-
-class FakeLine:
-    """Shows one picture in every view."""
-
-    def __init__(self, pixels: Pixels | None = PICTURE) -> None:
-        self.pixels = pixels
-
-    @property
-    def status(self) -> FakeStatus:
-        return FakeStatus()
-
-    def picture(self, view: View) -> Pixels | None:
-        return self.pixels
-
-
-class Bench:
-    """An API over a fake line, with folders of its own."""
-
-    def __init__(self, folder: Path, line: FakeLine | None = None, settings: Settings = Settings()) -> None:
-        self.control = Control(settings)
-        self.uploads = folder / "uploads"
-        self.api = Api(line or FakeLine(), self.control, uploads=self.uploads, kept=SettingsFolder(folder / "kept"))
-
-    def send(self, method: str, path: str, body: object = b"", content_type: str = "", **query: str) -> Response:
-        if not isinstance(body, bytes):
-            body, content_type = json.dumps(body).encode(), content_type or "application/json; charset=utf-8"
-        return self.api.answer(Request(method, path, query, content_type, body))
-
-    def commands(self) -> list[Command]:
-        return self.control.commands()
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
-
-
-def values(response: Response) -> Any:
-    return json.loads(response.body)
-
-
-def encoded(suffix: str, pixels: np.ndarray[Any, Any] = PICTURE) -> bytes:
-    return cv2.imencode(suffix, pixels)[1].tobytes()
-
-
-def huge_png() -> bytes:
-    """Returns a PNG of few bytes whose header promises a gigapixel."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", 32768, 32768, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+bench = pytest.fixture(new_bench)
 
 
 def test_settings_are_shown_and_changed(bench: Bench) -> None:
@@ -200,98 +129,6 @@ def test_a_mask_is_read_from_the_body(bench: Bench) -> None:
     [command] = bench.commands()
     assert isinstance(command, GivenMask)
     assert np.array_equal(command.mask.values, mask / 255)
-
-
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
-def test_a_picture_that_is_sent_becomes_the_background(bench: Bench, suffix: str) -> None:
-    kind = {".jpg": "jpeg"}.get(suffix, suffix[1:])
-
-    answer = bench.send("PUT", "background", encoded(suffix), f"image/{kind}")
-
-    assert answer.status == 200
-    path = Path(bench.control.settings.background)
-    assert path.parent == bench.uploads
-    assert load_image(path).shape == PICTURE.shape
-    assert values(answer)["background"] == f"file:{path.name}"  # the client learns no path
-
-
-def test_a_file_that_was_sent_can_be_chosen_again(bench: Bench) -> None:
-    name = values(bench.send("PUT", "background", encoded(".png"), "image/png"))["background"]
-    sent = bench.control.settings.background
-    bench.send("PATCH", "settings", {"background": "green"})
-
-    assert bench.send("PATCH", "settings", {"background": name}).status == 200
-    assert bench.control.settings.background == sent
-
-
-def test_the_background_in_use_may_be_sent_back(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, settings=Settings(background="/home/me/beach.jpg"))
-
-    shown = values(bench.send("GET", "settings"))
-
-    assert shown["background"] == "file:beach.jpg"
-    assert bench.send("PATCH", "settings", shown).status == 200
-    assert bench.control.settings.background == "/home/me/beach.jpg"
-
-
-def test_a_video_that_is_sent_becomes_the_background(bench: Bench, tmp_path: Path) -> None:
-    with VideoSink(tmp_path / "clip.mp4", size=(64, 48), fps=30.0) as sink:
-        for frame in islice(SyntheticSource(ManualClock(), size=(64, 48)), 3):
-            sink.write(frame)
-
-    assert bench.send("PUT", "background", (tmp_path / "clip.mp4").read_bytes(), "video/mp4").status == 200
-    assert bench.control.settings.background.endswith(".mp4")
-
-
-@pytest.mark.parametrize(
-    ("body", "content_type", "status"),
-    [
-        (encoded(".png"), "image/jpeg", 415),
-        (encoded(".png"), "image/svg+xml", 415),
-        (encoded(".png"), "", 415),
-        (encoded(".bmp"), "image/png", 415),
-        (huge_png(), "image/png", 413),
-        (encoded(".png")[:20], "image/png", 413),
-        (encoded(".png")[:40], "image/png", 400),
-        (b"\x00\x00\x00\x18ftypmp42" + bytes(100), "video/mp4", 400),
-        (bytes((64 << 20) + 1), "image/png", 413),
-    ],
-)
-def test_a_background_that_is_none_is_refused_and_not_kept(
-    bench: Bench, body: bytes, content_type: str, status: int
-) -> None:
-    answer = bench.send("PUT", "background", body, content_type)
-
-    assert answer.status == status
-    assert "expected" in values(answer)["error"]
-    assert bench.control.settings == Settings()
-    assert not bench.uploads.exists() or not list(bench.uploads.iterdir())
-
-
-def test_no_more_than_a_few_backgrounds_are_kept(bench: Bench) -> None:
-    for level in range(MOST_KEPT + 3):
-        bench.send("PUT", "background", encoded(".png", np.full((2, 2, 3), level, np.uint8)), "image/png")
-
-    assert len(list(bench.uploads.iterdir())) == MOST_KEPT
-    assert Path(bench.control.settings.background).exists()
-
-
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
-@given(width=st.integers(1, 300), height=st.integers(1, 300))
-def test_the_size_of_a_picture_is_in_its_header(suffix: str, width: int, height: int) -> None:
-    assert picture_size(encoded(suffix, np.zeros((height, width, 3), np.uint8))) == (width, height)
-
-
-def test_the_size_of_other_webps_is_in_their_headers() -> None:
-    lossless = cv2.imencode(".webp", PICTURE, [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes()
-    extended = b"RIFF\x00\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00" + bytes(4) + b"\x07\x00\x00\x05\x00\x00"
-
-    assert picture_size(lossless) == picture_size(extended) == (8, 6)
-
-
-@given(head=st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF1234WEBPVP8X"]), rest=st.binary(max_size=40))
-def test_a_header_of_anything_is_read_without_an_error(head: bytes, rest: bytes) -> None:
-    picture_size(head + rest)
 
 
 def test_presets_are_kept_listed_and_loaded(bench: Bench) -> None:
