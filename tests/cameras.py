@@ -1,10 +1,10 @@
-"""Cameras made of queues: they give a picture, fail or fall silent when a test says so."""
+"""Cameras made of queues, that give a picture, fail or fall silent when a test says so, and sources watching them."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -14,8 +14,10 @@ from rtmatte.clock import ManualClock
 from rtmatte.errors import SourceError
 from rtmatte.frame import Frame
 from rtmatte.sources import Source
+from rtmatte.sources.watch import WatchedSource
 
 RATE = 25.0
+PERIOD = 1 / RATE
 LONG = 20.0  # seconds before a test that hangs gives up
 
 
@@ -87,3 +89,13 @@ class Cameras:
         if isinstance(found, SourceError):
             raise found
         return found
+
+
+def watched(
+    *found: Camera | SourceError, clock: ManualClock, returned: Callable[[], bool] = lambda: False
+) -> tuple[WatchedSource, Cameras]:
+    """Returns a source that watches the first camera found, once that was opened, and the opener of all."""
+    cameras = Cameras(clock, *found)
+    source = WatchedSource(cameras, clock, returned=returned)
+    cameras.opened.acquire()
+    return source, cameras
