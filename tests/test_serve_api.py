@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.serving import GREEN, RED, SIZE, WHITE, Camera, Client, disc, on_air, serving, shows, until
-from tests.test_serve_whip import OBS_OFFER
+from tests.whip import OBS_OFFER
 
 
 def test_settings_and_backgrounds_change_the_picture_that_is_sent() -> None:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from rtmatte.serve.offer import Offer
 from rtmatte.serve.refusal import Refusal
 from tests.serving import Room, serving, until, with_limits
-from tests.test_serve_whip import FRAGMENT, OBS_OFFER, SDP
+from tests.whip import FRAGMENT, OBS_OFFER, SDP
 
 BROWSER_OFFER = OBS_OFFER.replace("a=sendonly", "a=sendrecv").replace(
     "a=group:LS 0 1", "a=extmap-allow-mixed"

@@ -17,7 +17,7 @@ from rtmatte.serve.access import COOKIE, Access, new_token
 from rtmatte.serve.limits import RateLimit
 from rtmatte.serve.options import IceServer, Limits, ServeOptions
 from tests.serving import LIMITS, OPTIONS, Client, Room, serving, with_limits
-from tests.test_serve_whip import OBS_OFFER
+from tests.whip import OBS_OFFER
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 LOCKED = replace(OPTIONS, token=TOKEN)
