@@ -1,0 +1,101 @@
+"""How the server finds out that a peer is gone, by packets and heartbeats, and what it bears from one that talks."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.serving import GREEN, LIMITS, WHITE, Camera, Client, disc, serving, shows, until, with_limits
+
+
+def test_a_silent_peer_without_a_data_channel_frees_its_place() -> None:
+    """The server's own wait, made short: nothing else tells it, for the peer says no goodbye."""
+
+    async def scenario() -> None:
+        async with serving(with_limits(silence_wait=0.8)) as room:
+            client = Client()
+            await client.publish(room, Camera(disc(WHITE)))
+            await until(lambda: shows(client, middle=WHITE, around=GREEN))
+            assert room.studio.publishers == 1
+
+            vanish(client)
+
+            await until(lambda: room.studio.publishers == 0)
+            assert room.studio.peers == 0
+            await client.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_peer_whose_heartbeat_stops_is_lost_although_its_packets_come() -> None:
+    async def scenario() -> None:
+        async with serving(with_limits(heartbeat_wait=0.8)) as room:
+            client = Client()
+            heard: list[object] = []
+            client.connection.createDataChannel("heartbeat").on("message", heard.append)
+            await client.publish(room, Camera(disc(WHITE)))
+            await until(lambda: heard)
+
+            await until(lambda: room.studio.publishers == 0)  # it never answered
+
+            await client.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_peer_that_answers_heartbeats_stays() -> None:
+    async def scenario() -> None:
+        async with serving(with_limits(heartbeat_wait=1.5)) as room:
+            client = Client()
+            channel = client.connection.createDataChannel("heartbeat")
+            heard: list[object] = []
+
+            @channel.on("message")
+            def answer(message: object) -> None:
+                heard.append(message)
+                channel.send("beat")
+
+            await client.publish(room, Camera(disc(WHITE)))
+
+            await until(lambda: len(heard) >= 4)
+
+            assert room.studio.publishers == 1
+            await client.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("message", "times"), [("beat", 200), ("x" * 17_000, 1)])
+def test_a_peer_that_says_too_much_loses_its_channel_and_keeps_its_pictures(message: str, times: int) -> None:
+    async def scenario() -> None:
+        async with serving() as room:
+            client = Client()
+            channel = client.connection.createDataChannel("heartbeat")
+            await client.publish(room, Camera(disc(WHITE)))
+            await until(lambda: channel.readyState == "open" and client.seen > 0)
+
+            for _ in range(times):
+                channel.send(message)
+            await until(lambda: channel.readyState == "closed")
+
+            seen = client.seen
+            await until(lambda: client.seen > seen + 10)
+            assert room.studio.peers == 1
+            await client.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_default_limits_are_those_that_are_promised() -> None:
+    assert (LIMITS.heartbeat_wait, LIMITS.silence_wait) == (3.0, 5.0)
+
+
+def vanish(client: Client) -> None:
+    """Lets a peer send nothing any more, and say no goodbye."""
+
+    async def swallow(*data: object) -> None:
+        """Where the packets go."""
+
+    for transceiver in client.connection.getTransceivers():
+        vars(transceiver.sender.transport.transport)["_send"] = swallow
