@@ -32,6 +32,7 @@ DOCUMENTS = (ROOT / "README.md", ROOT / "rtmatte" / "models" / "README.md", ROOT
 LISTED_CLIPS = 12  # more are told in short
 SHOWN = ("mad", "mse", "grad", "dtssd", "core", "conn")
 TITLES = {"mad": "MAD", "mse": "MSE", "grad": "Grad", "dtssd": "dtSSD", "core": "core", "conn": "Conn"}
+PERCENTILES = {"p50": "p50 ms", "p95": "p95 ms", "p99": "p99 ms"}
 
 _BLOCK = re.compile(r"(<!-- figures: (?P<name>[\w.-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
@@ -92,6 +93,11 @@ def draw_quality(found: Report, path: Path) -> None:
     plt.close(figure)
 
 
+def _grid(corner: str, titles: Mapping[str, str], of: Mapping[str, Mapping[str, float]], form: str) -> Rows:
+    """Returns the titles, then a row for each name in `of`: its figure under every title, all in one form."""
+    return [(corner, *titles.values()), *((name, *(f"{one[c]:{form}}" for c in titles)) for name, one in of.items())]
+
+
 def _quality(found: Report) -> Rows:
     methods = found["methods"]
     metrics = [name for name in SHOWN if name in next(iter(methods.values()))["mean"]]
@@ -108,8 +114,8 @@ def _quality(found: Report) -> Rows:
 
 
 def _latency(found: Report) -> Rows:
-    head = ("model", "size", "backend", "threads", "p50 ms", "p95 ms", "p99 ms")
-    times = [f"{found['step_ms'][name]:.1f}" for name in ("p50", "p95", "p99")]
+    head = ("model", "size", "backend", "threads", *PERCENTILES.values())
+    times = [f"{found['step_ms'][name]:.1f}" for name in PERCENTILES]
     return [head, (found["model"], found["size"], found["backend"], str(found["threads"]), *times)]
 
 
@@ -125,9 +131,8 @@ def _drift(found: Report) -> Rows:
         "last": "core, last second",
     }
     clips = found["core"]
-    shown = [name for name in titles if all(name in one for one in clips.values())]
-    rows: Rows = [("clip", *(titles[name] for name in shown))]
-    return rows + [(clip, *(f"{one[name]:.2f}" for name in shown)) for clip, one in clips.items()]
+    shown = {name: title for name, title in titles.items() if all(name in one for one in clips.values())}
+    return _grid("clip", shown, clips, ".2f")
 
 
 def _person(found: Report) -> Rows:
@@ -143,8 +148,7 @@ def _person(found: Report) -> Rows:
 
 def _ablation(found: Report) -> Rows:
     scores = found["mad"]
-    columns = tuple(next(iter(scores.values())))
-    return [("variant", *columns), *((name, *(f"{one[c]:.1f}" for c in columns)) for name, one in scores.items())]
+    return _grid("variant", {column: column for column in next(iter(scores.values()))}, scores, ".1f")
 
 
 def _identity(found: Report) -> Rows:
@@ -169,10 +173,8 @@ def _bank(found: Report) -> Rows:
 
 
 def _strategies(found: Report) -> Rows:
-    each = found["strategies"]
-    metrics = tuple(next(iter(each.values()))["mean"])
-    rows: Rows = [("strategy", *(TITLES[name] for name in metrics))]
-    return rows + [(name, *(f"{one['mean'][m]:.2f}" for m in metrics)) for name, one in each.items()]
+    means = {name: one["mean"] for name, one in found["strategies"].items()}
+    return _grid("strategy", {metric: TITLES[metric] for metric in next(iter(means.values()))}, means, ".2f")
 
 
 def _webrtc(found: Report) -> Rows:
@@ -181,29 +183,23 @@ def _webrtc(found: Report) -> Rows:
     rows: Rows = [(head, "back after p50 ms", "p95 ms", "p99 ms", "older by the end ms", "encoding, CPU ms")]
     for name in ("plain aiortc", "rtmatte"):
         one = found[name]
-        times = (*(one["latency_ms"][part] for part in ("p50", "p95", "p99")), one["growth_ms"])
+        times = (*(one["latency_ms"][part] for part in PERCENTILES), one["growth_ms"])
         rows.append((name, *(f"{value:,.0f}" for value in times), f"{one['encode_cpu_ms']:.1f}"))
     return rows
 
 
 def _compositing(found: Report) -> Rows:
-    rows: Rows = [("part", "p50 ms", "p95 ms", "p99 ms")]
-    for name, one in found["parts"].items():
-        rows.append((name, *(f"{one['wall_ms'][part]:.1f}" for part in ("p50", "p95", "p99"))))
-    return rows
+    return _grid("part", PERCENTILES, {name: one["wall_ms"] for name, one in found["parts"].items()}, ".1f")
 
 
 def _end_to_end(found: Report) -> Rows:
-    rows: Rows = [(f"{found['video']}, {found['size']}: {found['fps']} frames/s", "p50 ms", "p95 ms", "p99 ms")]
-    for stage, times in found["stages_ms"].items():
-        rows.append((stage, *(f"{times[name]:.1f}" for name in ("p50", "p95", "p99"))))
-    return rows
+    return _grid(f"{found['video']}, {found['size']}: {found['fps']} frames/s", PERCENTILES, found["stages_ms"], ".1f")
 
 
 def _loop(found: Report) -> Rows:
-    rows: Rows = [(f"age at the sink, {found['size']}", "p50 ms", "p95 ms", "p99 ms", "sent/s")]
+    rows: Rows = [(f"age at the sink, {found['size']}", *PERCENTILES.values(), "sent/s")]
     for name, run in found["runs"].items():
-        rows.append((name, *(f"{run['age_ms'][part]:.0f}" for part in ("p50", "p95", "p99")), str(run["fps_sent"])))
+        rows.append((name, *(f"{run['age_ms'][part]:.0f}" for part in PERCENTILES), str(run["fps_sent"])))
     return rows
 
 
