@@ -10,19 +10,8 @@ from rtmatte.backends.fake import Faults
 from rtmatte.clock import ManualClock
 from rtmatte.errors import SinkError, SourceTruncated
 from rtmatte.latency import END_TO_END, WAITING, Meter, Stage
-from rtmatte.pipeline import (
-    Counts,
-    run_ahead,
-)
-from tests.wall import (
-    COUNT,
-    LONG,
-    Engine,
-    Wall,
-    frames,
-    no_thread_stays,
-    session_of,
-)
+from rtmatte.pipeline import Counts, run_ahead
+from tests.wall import COUNT, LONG, Engine, Wall, frames, no_thread_stays, session_of
 
 _threads = pytest.fixture(autouse=True)(no_thread_stays)
 
