@@ -38,7 +38,7 @@ class Blur:
     WEAKEST, WIDEST = 0.014, 0.06  # standard deviation at strength 0 and 100, of the shorter side
     FINEST = 2.0  # standard deviation in pixels of the small picture that linear interpolation still hides
     STEEPNESS = 5.0
-    FAR = 1e-3  # weight of the mean everywhere: rules only where no background is near
+    FAR = 1e-4  # weight of the mean everywhere: rules only where no background is near
     PARTS = 64  # of a level, in int16: enlarging whole levels shows as steps, and floats take half as much time again
 
     def __init__(self, strength: float) -> None:
