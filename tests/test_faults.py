@@ -78,7 +78,8 @@ CATALOGUE: dict[int, tuple[str, tuple[str, ...]]] = {
     14: (
         "clock jump, suspend",
         (
-            "test_faults_camera::test_row_14_a_machine_that_slept_goes_on_without_a_burst",
+            "test_faults_camera::test_row_14_after_a_machine_slept_the_person_is_found_again",
+            "test_sources_watch::test_after_a_machine_slept_blank_frames_do_not_come_in_a_burst",
             "test_sources_paced::test_after_the_machine_slept_there_is_no_burst",
         ),
     ),
