@@ -73,6 +73,8 @@ results: $(VENV)/.dev  ## measure the default network again, for README and mode
 	$(RUN) -m benchmarks.recovery --data $(MADE)/returns --only '*-0[0-3]* single' \
 	    --json $(RESULTS)/recovery-made.json
 	$(RUN) -m benchmarks.recovery --data '$(DATA)/webcam/val' --json $(RESULTS)/recovery-val.json
+	$(RUN) -m benchmarks.thin --data $(MADE)/mixed --rounds 1 --json $(RESULTS)/thin-made.json
+	$(RUN) -m benchmarks.thin --data '$(DATA)/webcam/val' --json $(RESULTS)/thin-val.json
 	$(RUN) -m benchmarks.drift --data '$(DATA)/webcam/val' --json $(RESULTS)/drift-val.json
 	$(RUN) -m benchmarks.ablation training/checkpoints/lite.pt --data '$(DATA)/webcam/val' --json $(RESULTS)/ablation-val.json
 	$(RUN) -m benchmarks.figures

@@ -28,7 +28,12 @@ matplotlib.use("Agg")
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-DOCUMENTS = (ROOT / "README.md", ROOT / "rtmatte" / "models" / "README.md", ROOT / "training" / "strategies.md")
+DOCUMENTS = (
+    ROOT / "README.md",
+    ROOT / "rtmatte" / "models" / "README.md",
+    ROOT / "training" / "strategies.md",
+    ROOT / "docs" / "complaints.md",
+)
 LISTED_CLIPS = 12  # more are told in short
 SHOWN = ("mad", "mse", "grad", "dtssd", "core", "conn")
 TITLES = {"mad": "MAD", "mse": "MSE", "grad": "Grad", "dtssd": "dtSSD", "core": "core", "conn": "Conn"}
@@ -203,6 +208,34 @@ def _loop(found: Report) -> Rows:
     return rows
 
 
+def _thin(found: Report) -> Rows:
+    rows: Rows = [("method", "parts", "recall", "gone", "longest gap, frames")]
+    for method, widths in found["methods"].items():
+        for width, one in widths.items():
+            cells = (f"{one['recall']:.1%}", f"{one['lost_share']:.1%}", str(one["longest_gap"])) if one else ("-",) * 3
+            rows.append((method, f"{one.get('parts', 0)} {width}", *cells))
+    return rows
+
+
+def _streams(found: Report) -> Rows:
+    rows: Rows = [(f"sessions of one engine, {found['size']}, {found['threads']} thread", "CPU ms a frame", "to one's")]
+    rows += [(count, f"{one['cpu_ms']:.1f}", f"{one['to_one']:.2f}") for count, one in found["sessions"].items()]
+    memory = (f"{what}: {size:.0f} MB" for what, size in found["memory_mb"].items())
+    return [*rows, ("; ".join(memory), "", "")]
+
+
+def _picture(found: Report) -> Rows:
+    colours, blur = found["colour_error_in_band_levels"], found["blur_error_outside_band_levels"]
+    rows: Rows = [(f"{found['scenes']} scenes at 1280x720", "plainly", "as it is drawn")]
+    for matte, one in colours.items():
+        rows.append((f"colour error at the edge, {matte}", f"{one['as they are']:.1f}", f"{one['decontaminated']:.1f}"))
+    for metric in ("mad", "grad"):
+        cells = (f"{found['upsampling'][way][metric]:.2f}" for way in ("linear", "guided"))
+        rows.append((f"{TITLES[metric]} of an alpha made larger from 512x288", *cells))
+    rows += [(f"error of the blurred room, {of}", "", f"{blur[of]:.2f}") for of in ("mean", "p99")]
+    return rows
+
+
 def _backends(found: Report) -> Rows:
     rows: Rows = [(f"{found['model']}, {found['size']}, one thread", "CPU ms, p50", "times as fast as the first")]
     for name, row in found["backends"].items():
@@ -225,6 +258,9 @@ TABLES: Mapping[str, Callable[[Report], Rows]] = {
     "benchmarks.end_to_end": _end_to_end,
     "benchmarks.loop": _loop,
     "benchmarks.backends": _backends,
+    "benchmarks.thin": _thin,
+    "benchmarks.streams": _streams,
+    "benchmarks.picture": _picture,
 }
 
 

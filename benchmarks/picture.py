@@ -121,14 +121,18 @@ def upsampling(scene: Scene) -> dict[str, tuple[float, float]]:
 
 
 def blur_errors(scene: Scene) -> NDArray[np.float32]:
-    """Returns how far the blurred room is, outside the band and the person, from a blur that knows the room alone."""
+    """Returns how far the blurred room is, outside the band and the person, from a blur that knows the room alone.
+
+    It knows the room as it was filmed: where a bright wall's noise is cut off at 255, no blur can give the wall back.
+    """
     background = open_background(parse_background(f"blur:{STRENGTH:g}"))
     drawn = Composite(background, ComposeOptions(), ManualClock()).render(scene.matte()).pixels
     height, width = scene.alpha.shape
     sigma = (Blur.WEAKEST + (Blur.WIDEST - Blur.WEAKEST) * STRENGTH / 100) * min(height, width)
     free = (1 - scene.alpha)[..., None].astype(np.float32)
+    room = np.where(free == 1, scene.frame, scene.room)
     blurred, weight = (
-        cv2.GaussianBlur(plane, (0, 0), sigma, borderType=cv2.BORDER_REFLECT) for plane in (scene.room * free, free)
+        cv2.GaussianBlur(plane, (0, 0), sigma, borderType=cv2.BORDER_REFLECT) for plane in (room * free, free)
     )
     outside = cv2.dilate((scene.alpha > 0).astype(np.uint8), np.ones((17, 17), np.uint8)) == 0
     error: NDArray[np.float32] = np.abs(drawn - blurred / np.maximum(weight, 1e-6)[..., None])[outside]

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import cycle
 from threading import Event, Lock, Thread
+from time import monotonic
 from typing import Protocol
 
 from rtmatte.clock import Clock
@@ -28,7 +29,7 @@ FAILED = "failed"  # under way in a stage that raised an error
 LEFT_BEHIND = "left behind"  # still in the network, or being sent, when the run ended without it
 
 POLL = 0.05  # seconds after which a waiting stage looks whether the run was stopped
-PATIENCE = 0.9  # seconds to wait for each of the two threads at the end; a run stops within two seconds
+PATIENCE = 1.2  # seconds to wait for both threads at the end; with closing its source, a run stops within two seconds
 PARCELS = 5  # being read, waiting, in the network, waiting, being drawn
 
 
@@ -218,8 +219,9 @@ class _Live:
             self._ending.set()
             for mailbox in (self._frames, self._mattes):
                 mailbox.close()
+            until = monotonic() + PATIENCE
             for thread in threads:
-                thread.join(PATIENCE)
+                thread.join(max(0.0, until - monotonic()))
             for mailbox in (self._frames, self._mattes):
                 if (parcel := mailbox.take(0)) is not None:
                     self._drop(parcel, STOPPED)

@@ -83,7 +83,7 @@ def test_a_machine_without_camera_module_and_gpu_is_told_how_to_get_each(capsys:
     for found, fix in (
         ("GPU: none of NVIDIA's: models run on the CPU", "rtmatte[gpu]"),
         ("camera: none", "plug one in"),
-        ("virtual camera: v4l2loopback is not installed for this kernel", "install v4l2loopback-dkms"),
+        ("virtual camera: v4l2loopback is not installed for this kernel", "sudo apt install v4l2loopback-dkms"),
     ):
         assert found in said
         assert fix in said.partition(found)[2].splitlines()[1]

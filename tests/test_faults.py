@@ -78,7 +78,8 @@ CATALOGUE: dict[int, tuple[str, tuple[str, ...]]] = {
     14: (
         "clock jump, suspend",
         (
-            "test_faults_camera::test_row_14_a_machine_that_slept_goes_on_without_a_burst",
+            "test_faults_camera::test_row_14_after_a_machine_slept_the_person_is_found_again",
+            "test_sources_lost::test_after_a_machine_slept_blank_frames_do_not_come_in_a_burst",
             "test_sources_paced::test_after_the_machine_slept_there_is_no_burst",
         ),
     ),
@@ -110,6 +111,7 @@ CATALOGUE: dict[int, tuple[str, tuple[str, ...]]] = {
         (
             "test_faults::test_row_29_nonsense_on_the_command_line_is_one_line_and_code_2",
             "test_faults::test_row_29_nonsense_in_the_settings_is_refused_by_name",
+            "test_faults::test_row_29_any_value_of_a_setting_is_taken_or_refused_by_name",
             "test_settings::test_a_damaged_file_is_named",
         ),
     ),
@@ -256,6 +258,28 @@ def test_row_27_any_mask_is_taken_or_refused_and_an_empty_one_is_nobody(width: i
 )
 def test_row_29_nonsense_on_the_command_line_is_one_line_and_code_2(verb: str, option: str) -> None:
     assert main([verb, f"--no-such-{option}", "x", "y", "z"]) == 2
+
+
+@settings(max_examples=100)
+@given(
+    name=st.sampled_from(sorted(Settings().to_dict())),
+    value=st.none()
+    | st.text(max_size=8)
+    | st.floats()
+    | st.integers()
+    | st.booleans()
+    | st.binary()
+    | st.lists(st.none()),
+)
+def test_row_29_any_value_of_a_setting_is_taken_or_refused_by_name(name: str, value: object) -> None:
+    said, taken = "", Settings()
+    try:
+        taken = Settings.from_dict({name: value})
+    except InputError as refused:
+        said = str(refused)
+
+    assert name in said or taken.to_dict()[name] == value
+    assert Settings.from_dict(taken.to_dict()) == taken
 
 
 @settings(max_examples=50)

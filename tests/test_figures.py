@@ -68,6 +68,38 @@ def test_published_figures_are_told_apart(tmp_path: Path) -> None:
             "| lite | 512x288 | cpu | 2 | 10.0 | 11.0 | 12.0 |",
         ),
         ("benchmarks.recovery", {"recovered_share": {"dark": 0.925}}, "| dark | 92% |"),
+        (
+            "benchmarks.thin",
+            {
+                "methods": {
+                    "ours": {
+                        "fingers": {},
+                        "hands": {"recall": 0.875, "lost_share": 0.01, "longest_gap": 2, "parts": 40},
+                    }
+                }
+            },
+            "| ours | 0 fingers | - | - | - |\n| ours | 40 hands | 87.5% | 1.0% | 2 |",
+        ),
+        (
+            "benchmarks.streams",
+            {
+                "size": "64x48",
+                "threads": 1,
+                "sessions": {"2": {"cpu_ms": 9.04, "to_one": 1.1}},
+                "memory_mb": {"each further session": 4.9},
+            },
+            "| 2 | 9.0 | 1.10 |\n| each further session: 5 MB |  |  |",
+        ),
+        (
+            "benchmarks.picture",
+            {
+                "scenes": 2,
+                "colour_error_in_band_levels": {"true matte": {"as they are": 30.04, "decontaminated": 10.0}},
+                "upsampling": {way: {"mad": value, "grad": value} for way, value in (("linear", 2), ("guided", 1))},
+                "blur_error_outside_band_levels": {"mean": 0.25, "p99": 0.805},
+            },
+            "| error of the blurred room, mean |  | 0.25 |",
+        ),
         ("benchmarks.ablation", {"mad": {"U = 0": {"plain": 5.0, "5th after away": 9.25}}}, "| U = 0 | 5.0 | 9.2 |"),
         (
             "benchmarks.end_to_end",

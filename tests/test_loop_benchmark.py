@@ -47,11 +47,12 @@ def test_a_number_is_read_back_from_the_person(pictures: Pictures) -> None:
 
 
 def test_the_three_runs_have_ages_drops_and_a_bound(pictures: Pictures, scene: SyntheticSource) -> None:
-    found = measure(pictures, FakeEngine(*SIZE), Disc(scene), frames=40, fps=60.0, background="green")
+    frames = 200  # the overload is over in a tenth of a second, and a busy machine needs some of it to send any
+    found = measure(pictures, FakeEngine(*SIZE), Disc(scene), frames=frames, fps=240.0, background="green")
 
     runs = found["runs"]
-    assert list(runs) == ["back to back", "60 fps", "overload x3"]
-    for run, given in zip(runs.values(), (40, 40, 120), strict=True):
+    assert list(runs) == ["back to back", "240 fps", "overload x3"]
+    for run, given in zip(runs.values(), (frames, frames, 3 * frames), strict=True):
         assert run["received"] == given == run["sent"] + sum(run["dropped"].values())
         assert 0 < run["age_ms"]["p50"] <= run["age_ms"]["p99"] <= run["age_ms"]["max"]
     assert runs["back to back"]["dropped"] == {}

@@ -67,6 +67,21 @@ def test_an_unplugged_source_says_so_and_blank_frames_come_at_its_rate() -> None
     source.close()
 
 
+def test_after_a_machine_slept_blank_frames_do_not_come_in_a_burst() -> None:
+    clock = ManualClock()
+    camera = Camera(clock)
+    source, _ = watched(camera, SourceGone("expected a camera, found none"), clock=clock)
+    camera.fail(SourceGone("expected a camera, found none"))
+    until(source, SourceState.UNPLUGGED)
+
+    clock.advance(3600.0)
+    blank = next(source)
+
+    assert blank.captured_at == clock.now()
+    assert source._blank_due == pytest.approx(clock.now() + PERIOD)  # and none of the thousands that were missed
+    source.close()
+
+
 def test_attempts_are_made_further_and_further_apart() -> None:
     clock = ManualClock()
     camera = Camera(clock)

@@ -14,7 +14,7 @@ from rtmatte.frame import Frame, Mask
 from rtmatte.step import State
 from rtmatte.targets.mask import MaskTarget
 from rtmatte.targets.person import PersonTarget
-from rtmatte.targets.steady import AGREEMENT, APART, RETRY, SteadyGate
+from rtmatte.targets.steady import AGREEMENT, APART, KEPT, RETRY, SteadyGate
 
 WIDTH, HEIGHT = 64, 36
 
@@ -218,6 +218,40 @@ def test_an_empty_look_between_starts_again_and_is_repeated_soon() -> None:
         clock.advance(wait)
 
     assert passed == [False, False, False, True]
+
+
+def test_somebody_who_swings_between_two_poses_is_found() -> None:
+    clock = ManualClock()
+    gate = SteadyGate(Looks(mask(), mask(shift=6), mask()), clock)
+
+    passed = []
+    for _ in range(3):
+        passed.append(gate.propose(frame(9)) is not None)
+        clock.advance(APART)
+
+    assert passed == [False, False, True]
+
+
+@pytest.mark.parametrize(("looks", "agrees"), [(KEPT - 1, True), (KEPT, False)])
+def test_a_look_of_long_ago_agrees_with_none(looks: int, agrees: bool) -> None:
+    clock = ManualClock()
+    gate = SteadyGate(Looks(mask(), *(mask(shift=6 * n) for n in range(1, looks + 1)), mask()), clock)
+
+    for _ in range(looks + 1):
+        assert gate.propose(frame(9)) is None
+        clock.advance(APART)
+
+    assert (gate.propose(frame(9)) is not None) is agrees
+
+
+def test_a_look_from_before_a_pause_agrees_with_none() -> None:
+    clock = ManualClock()
+    gate = SteadyGate(Looks(mask(), mask()), clock)
+    gate.propose(frame(9))
+
+    clock.advance((KEPT + 1) * APART)
+
+    assert gate.propose(frame(9)) is None
 
 
 def test_after_passing_the_gate_wants_two_looks_again() -> None:

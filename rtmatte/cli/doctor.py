@@ -116,7 +116,7 @@ def _gpus(*, used: bool) -> Iterator[Finding]:
             "GPU", Verdict.NOTE, "one of NVIDIA's is there and has no driver: nvidia-smi does not answer", fix
         )
     else:
-        fix = "nothing; lite is made for it. For larger models: a GPU of NVIDIA's and 'rtmatte[gpu]'"
+        fix = "lite is made for it. For larger models: a GPU of NVIDIA's and pip install 'rtmatte[gpu]'"
         yield Finding("GPU", Verdict.NOTE, "none of NVIDIA's: models run on the CPU", fix)
 
 

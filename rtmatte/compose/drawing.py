@@ -19,7 +19,7 @@ from rtmatte.compose import despill, guided
 from rtmatte.compose.blur import SLATE, Blur
 from rtmatte.compose.refine import SURE
 from rtmatte.compose.runs import layout
-from rtmatte.compose.tensors import Shape, Shrink, box, enlarged, gaussian, interpolated, luma, nearest
+from rtmatte.compose.tensors import Shape, Shrink, box, gaussian, interpolated, luma, nearest
 from rtmatte.imaging import Size
 
 
@@ -118,22 +118,24 @@ class _Blur:
     """The room without the person, blurred."""
 
     def __init__(self, blur: Blur, shape: Shape, small: Shape, device: torch.device) -> None:
-        size, sigma = blur.reduced(shape[::-1])
-        tiny = size[::-1]
-        self._shrink = Shrink(small, tiny, device, levels=True)
-        self._shrink_alpha = Shrink(small, tiny, device, levels=False)
-        self._spread = gaussian(tiny, sigma, device, border=cv2.BORDER_REFLECT)
-        self._enlarge = None if tiny == shape else enlarged(tiny, shape, device, levels=True)
+        sizes = blur.reduced(small[::-1])
+        weighted, tiny = sizes.weighted[::-1], sizes.blurred[::-1]
+        self._shrink = Shrink(small, weighted, device, levels=True)
+        self._shrink_alpha = Shrink(small, weighted, device, levels=False)
+        self._average = interpolated(weighted, tiny, device, how=cv2.INTER_AREA)
+        self._spread = gaussian(tiny, sizes.sigma, device, border=cv2.BORDER_REFLECT)
+        grows = tiny[0] < shape[0] or tiny[1] < shape[1]
+        self._enlarge = interpolated(tiny, shape, device, how=cv2.INTER_LINEAR if grows else cv2.INTER_AREA)
         self._slate = torch.from_numpy(np.array(SLATE, np.float32)).to(device)[:, None, None]
 
     def __call__(self, small: Tensor, alpha: Tensor) -> Tensor:
         weight = (1 - Blur.STEEPNESS * self._shrink_alpha(alpha)).clamp(min=0)
-        room = self._shrink(small) * weight
+        room, weight = self._average(self._shrink(small) * weight), self._average(weight)
         total = weight.sum()
         mean = torch.where(total > 0, room.sum((1, 2), keepdim=True) / total, self._slate)
         room = self._spread(room) + mean * Blur.FAR
-        blurred = (room / (self._spread(weight) + Blur.FAR)).round().clamp(0, 255)
-        return blurred if self._enlarge is None else self._enlarge(blurred)
+        blurred = (room * Blur.PARTS / (self._spread(weight) + Blur.FAR)).round()
+        return (self._enlarge(blurred).round() / Blur.PARTS).round().clamp(0, 255)
 
 
 def _levels(picture: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ LOOK = 0.25  # seconds between two looks whether it seems to be back
 BLACK_LONG = 0.5  # seconds of black pictures that make a source a black one
 BLACK = 16  # of 255: no pixel looked at is brighter
 TICK = 0.02  # seconds of real time after which whoever waits for a frame looks again
-JOIN = 1.0  # seconds to wait at the end; a driver may hold the reading thread for longer, it ends by itself
+JOIN = 0.5  # seconds to wait at the end; a driver may hold the reading thread for longer, it ends by itself
 HUNG = 4  # readers that a driver holds; no more are started until it lets one go
 
 SEEN = (SourceState.LIVE, SourceState.BLACK)  # the states in which pictures come

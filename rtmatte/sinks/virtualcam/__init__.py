@@ -30,7 +30,7 @@ from rtmatte.sinks.virtualcam.viewers import Viewers
 __all__ = ["HINTS", "LOAD_MODULE", "RELOAD_MODULE", "PixelFormat", "Viewers", "VirtualCameraSink"]
 
 HINTS = {
-    "linux": f"install v4l2loopback-dkms, then run: {LOAD_MODULE}",
+    "linux": f"sudo apt install v4l2loopback-dkms (or your system's package of it), then run: {LOAD_MODULE}",
     "darwin": "install OBS Studio 30 or newer, start its virtual camera once and stop it again",
     "win32": "install OBS Studio, start its virtual camera once and stop it again",
 }
