@@ -133,13 +133,18 @@ class AtRate:
 
 
 class Stream:
-    """Source and sink of one run: `ages` holds how old each picture was when it arrived, in seconds."""
+    """Source and sink of one run. It takes all its memory at once: a run that is watched for growth shows the line's."""
 
     def __init__(self, pictures: Pictures, pace: Pace, clock: Clock, *, frames: int) -> None:
-        self.ages: list[float] = []
         self.unread = 0
+        self._ages, self._read = np.full(frames, np.nan), 0
         self._pictures, self._pace, self._clock, self._frames = pictures, pace, clock, frames
         self._made = np.zeros(NUMBERS)
+
+    @property
+    def ages(self) -> NDArray[np.float64]:
+        """How old each picture that could be read was when it arrived, in seconds."""
+        return self._ages[: self._read]
 
     def __iter__(self) -> Iterator[Frame]:
         for seq in range(self._frames):
@@ -153,7 +158,8 @@ class Stream:
         if number is None:  # hidden while the person is looked for, or not to be read
             self.unread += 1
         else:
-            self.ages.append(now - self._made[number])
+            self._ages[self._read] = now - self._made[number]
+            self._read += 1
 
     def progress(self, counts: Counts) -> None:
         self._pace.sent()

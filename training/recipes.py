@@ -130,6 +130,29 @@ LONGER = (
     replace(_FULL_SIZE, name="polish", steps=300, rate=(1e-4, 1e-5), rehearse=0.4, averaging=0.99, average_anew=True),
 )
 
+# Started from the mean of the weights before "longer" and after it: things in front, and people alike, in every second
+# clip.
+CROWDED = (
+    replace(
+        _AGAIN,
+        name="crowded",
+        steps=1500,
+        rate=(5e-4, 2e-5),
+        rehearse=0.2,
+        data=replace(_AGAIN.data, occluder=0.5, twins=0.2, cutout=0.35),
+    ),
+    replace(
+        _FULL_SIZE,
+        name="polish",
+        steps=200,
+        rate=(1e-4, 1e-5),
+        rehearse=0.3,
+        averaging=0.99,
+        average_anew=True,
+        data=replace(_FULL_SIZE.data, occluder=0.4, twins=0.15, cutout=0.3),
+    ),
+)
+
 TINY = (
     Phase(
         name="tiny",
@@ -147,5 +170,6 @@ RECIPES: dict[str, tuple[Phase, ...]] = {
     "further": FURTHER,
     "narrowed": NARROWED,
     "longer": LONGER,
+    "crowded": CROWDED,
     "tiny": TINY,
 }
