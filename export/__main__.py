@@ -17,7 +17,7 @@ from typing import cast, get_args
 from torch import nn
 
 from export.check import ONE_STEP_IN_HALF, SAME, Startable, measure_drift, measure_steps
-from export.choice import ONE_STEP_IN_INT8, quantise_checked
+from export.choice import ONE_STEP_IN_INT8, quantise_checked, tolerance_of
 from export.split import SplitEngine, in_onnxruntime, in_pytorch
 from export.to_onnx import export_step, round_to_half
 from rtmatte.backends.eager import EagerEngine
@@ -28,6 +28,7 @@ from rtmatte.errors import ExitCode, ModelError, RtmatteError
 from rtmatte.imaging import Size, parse_size
 from rtmatte.network.checkpoint import HALF, Variant, open_step
 from rtmatte.network.matanyone.folding import folded
+from rtmatte.network.matanyone.lowering import lowered
 
 CHECK_FRAMES = {"lite": 60, "matanyone": 8}  # about half a minute each at 512x288 on two cores
 
@@ -88,13 +89,19 @@ def export_checked(
     if contract.role == "step":
         contract = replace(contract, self_test=self_test(reference))
     path = path or Path(order.file_name)
-    export_step(folded(module), contract, path, half_weights=half_weights)
+    export_step(simplified(module, contract), contract, path, half_weights=half_weights)
     state = contract.state_bytes / contract.batch / 1e6
     print(f"wrote {path}: {path.stat().st_size / 1e6:.1f} MB, {state:.1f} MB of state a row{_peak_memory()}")
     frames = CHECK_FRAMES[contract.model] if check_frames is None else check_frames
     if frames:
         _check(order, path, reference, frames=frames)
     return path
+
+
+def simplified(module: nn.Module, contract: Contract) -> nn.Module:
+    """Returns a copy of a network as it is written: norms folded and, in float32, MatAnyone's shortcuts lowered."""
+    module = folded(module)
+    return module if contract.variant == HALF else lowered(module)
 
 
 def _check(order: Order, path: Path, reference: EagerEngine, *, frames: int) -> None:
@@ -171,6 +178,7 @@ def main() -> int:
     given = parser.parse_args()
     try:
         size = parse_size(given.size)
+        tolerance_of(given.within)  # a limit that makes no sense is refused before minutes go into the graph
         order = Order(given.checkpoint, size, given.slots, given.batch, given.frame, given.variant, given.part)
         path = export_checked(order, given.output, half_weights=not given.full_weights, check_frames=given.check_frames)
         if given.int8:

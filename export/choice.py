@@ -39,9 +39,7 @@ def quantise_checked(graph: Path, clip: str | Path, *, within: float = ONE_STEP_
     clip is found by lite. Raises SourceError or InputError for a clip that will not do, ModelError for a graph in half
     precision, or when a step in int8 is too far from float32; the file is left for inspection.
     """
-    if not 0 < within <= 1:
-        raise InputError(f"expected a mean error of the alpha above 0 and up to 1, found {within:g}; 5e-3 is usual")
-    tolerance = Tolerance(within)
+    tolerance = tolerance_of(within)
     recorder = Recorder(graph)
     finder: Engine = recorder if recorder.contract.model == "lite" else open_engine("lite")
 
@@ -61,9 +59,20 @@ def quantise_checked(graph: Path, clip: str | Path, *, within: float = ONE_STEP_
     return path
 
 
+def tolerance_of(within: float) -> Tolerance:
+    """Returns the tolerance of a mean error in 0..1 of the alpha; InputError for one that makes no sense."""
+    if not 0 < within <= 1:
+        raise InputError(f"expected a mean error of the alpha above 0 and up to 1, found {within:g}; 5e-3 is usual")
+    return Tolerance(within)
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Convolutions that are in int8 together or not at all: those of one module of the network."""
+    """Convolutions that are in int8 together or not at all: those of one module of the network, 1x1 and larger apart.
+
+    A 1x1 convolution is often the way of the signal itself, which is dear to round and cheap to compute; larger ones
+    are branches that are added to it.
+    """
 
     name: str
     convolutions: tuple[str, ...]
@@ -81,11 +90,13 @@ def blocks_of(plain: ModelProto) -> list[Block]:
     for node in plain.graph.node:
         if node.op_type == "Conv":
             products = prod(sizes[node.input[1]][1:]) * prod(shapes[node.output[0]])
-            found.setdefault(_module(node.input[1]), []).append((node.name, products, node.name in before_alpha))
+            kernel = "x".join(map(str, sizes[node.input[1]][2:]))
+            block = f"{_module(node.input[1])} {kernel}"
+            found.setdefault(block, []).append((node.name, products, node.name in before_alpha))
     blocks = []
-    for module, rows in found.items():
+    for name, rows in found.items():
         names, products_of, seen = zip(*rows, strict=True)
-        blocks.append(Block(module, names, sum(products_of), any(seen)))
+        blocks.append(Block(name, names, sum(products_of), any(seen)))
     return blocks
 
 

@@ -15,12 +15,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, helper
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from export.rehearsal import Call
+from export.rounding import correlations, rounded
 from rtmatte.backends.ort import OrtEngine
 from rtmatte.contract import METADATA_KEY
 from rtmatte.engine import self_test
@@ -31,6 +34,8 @@ from rtmatte.step import Array
 
 # A convolution's own Relu goes with it: the output's range then has no negative half to waste its steps on.
 QUANTISED = ("Conv", "Relu")
+
+KEPT, KEPT_EVERY = 6, 3  # calls that weights are rounded for
 
 
 class Quantiser:
@@ -52,7 +57,8 @@ class Quantiser:
         self._folder = tempfile.TemporaryDirectory()
         self._plain, self._ranges = Path(self._folder.name, "plain.onnx"), Path(self._folder.name, "ranges.json")
         quant_pre_process(graph, self._plain, skip_symbolic_shape=True)  # weights become constants, shapes are noted
-        self._calls = iter(calls)
+        self._reader = _Reader(iter(calls))
+        self._rounded: dict[str, NDArray[np.int8]] = {}  # weights by the names of their convolutions
         self.plain = onnx.load(self._plain)
 
     def __enter__(self) -> Self:
@@ -86,7 +92,7 @@ class Quantiser:
         quantize_static(
             self._plain,
             path,
-            _Reader(self._calls),
+            self._reader,
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTISED),
             per_channel=True,
@@ -96,6 +102,7 @@ class Quantiser:
             calibration_cache_path=self._ranges,
         )
         model = onnx.load(path)
+        self._round(model)
         _spare_floats(model)
         foreign = [entry for entry in model.opset_import if entry.domain not in DOMAINS]
         for entry in foreign:  # the optimiser lists every domain it knows; no node is of one
@@ -104,6 +111,26 @@ class Quantiser:
         helper.set_model_props(model, {METADATA_KEY: contract.to_json()})
         onnx.save_model(model, str(path))
         return path
+
+    def _round(self, model: ModelProto) -> None:
+        """Puts weights in the place of `model`'s that are rounded together, not each by itself."""
+        made = {output: node for node in model.graph.node for output in node.output}
+        tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+        plain = {tensor.name: tensor for tensor in self.plain.graph.initializer}
+        scales = {node.name: made[node.input[1]].input for node in model.graph.node if _in_int8(node, made)}
+        new = [
+            node
+            for node in self.plain.graph.node
+            if node.name in scales and node.name not in self._rounded and _groups(node) == 1
+        ]
+        shapes = {name: tuple(tensor.dims) for name, tensor in plain.items()}
+        for node, correlation in correlations(self._plain, new, shapes, self._reader.kept):
+            weight = numpy_helper.to_array(plain[node.input[1]])
+            scale = numpy_helper.to_array(tensors[scales[node.name][1]])
+            self._rounded[node.name] = rounded(weight, scale, correlation)
+        for name, (kept, *_) in scales.items():
+            if name in self._rounded:
+                tensors[kept].CopyFrom(numpy_helper.from_array(self._rounded[name], kept))
 
     def _wanted(self, relu: NodeProto, floating: Collection[str]) -> bool:
         """Returns whether a convolution in int8 makes what a Relu is given, or takes what it gives."""
@@ -137,18 +164,28 @@ def _before_rounding(name: str, made: Mapping[str, NodeProto]) -> str:
     return name if maker is not None and _in_int8(maker, made) else fine.input[0]
 
 
+def _groups(convolution: NodeProto) -> int:
+    return next((int(a.i) for a in convolution.attribute if a.name == "group"), 1)
+
+
 def _in_int8(node: NodeProto, made: Mapping[str, NodeProto]) -> bool:
     """Returns whether a node is a convolution in int8: its weight is kept so."""
     return node.op_type == "Conv" and node.input[1] in made and made[node.input[1]].op_type == "DequantizeLinear"
 
 
 class _Reader:
-    """Hands the tensors of each call to ONNX Runtime's calibration."""
+    """Hands the tensors of each call to ONNX Runtime's calibration, and keeps some of them."""
 
     def __init__(self, calls: Iterator[Call]) -> None:
-        self._calls = calls
+        self._calls, self._count = calls, 0
+        self.kept: list[dict[str, Array]] = []
 
     def get_next(self) -> dict[str, Array] | None:
         """Returns what the next call was given, None after the last."""
         call = next(self._calls, None)
-        return call.given if call else None
+        if call is None:
+            return None
+        if self._count % KEPT_EVERY == 0 and len(self.kept) < KEPT:
+            self.kept.append(call.given)
+        self._count += 1
+        return call.given

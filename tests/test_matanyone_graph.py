@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from export.__main__ import Order
+from export.__main__ import Order, simplified
 from export.check import calls, measure_drift, measure_steps
 from export.split import SplitEngine, in_onnxruntime
 from export.to_onnx import export_step
@@ -27,7 +27,6 @@ from rtmatte.backends.ort import OrtEngine
 from rtmatte.clock import ManualClock
 from rtmatte.contract import Contract, Gates, read_contract
 from rtmatte.frame import Frame, Mask
-from rtmatte.network.matanyone.folding import folded
 from rtmatte.network.matanyone.weights import LICENCE
 from rtmatte.session import Session, SessionOptions
 from tests.assertions import (
@@ -78,7 +77,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Graphs:
     def export(order: Order) -> Path:
         module, contract = order.open()
         path = folder / f"{order.slots}-{order.batch}-{order.file_name}"
-        export_step(folded(module), contract, path, half_weights=False)
+        export_step(simplified(module, contract), contract, path, half_weights=False)
         return path
 
     return export

@@ -146,6 +146,8 @@ def test_blocks_are_the_networks_modules_and_say_what_they_save_and_whether_an_a
     assert len(blocks) < len(convolutions)
     assert all(block.products > 0 for block in blocks)
     assert {block.seen for block in blocks} == {True, False}
+    kernels = {block.name.rpartition(" ")[2] for block in blocks}
+    assert {"1x1", "3x3"} <= kernels
 
 
 def test_blocks_are_taken_by_what_they_cost_for_what_they_save_until_the_tolerance_is_spent() -> None:
@@ -201,6 +203,18 @@ def test_graph_in_half_precision_is_refused(graph: Path, tmp_path: Path) -> None
 
     with pytest.raises(ModelError, match="in half precision"):
         Quantiser(tmp_path / "half.onnx", ())
+
+
+def test_a_limit_that_makes_no_sense_is_refused_before_a_graph_is_written(
+    lite_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["export", str(lite_checkpoint), "--size", f"{WIDTH}x{HEIGHT}", "--int8", "synthetic", "--within", "0"]
+    monkeypatch.setattr("sys.argv", [*arguments, "--output", str(tmp_path / "lite.onnx")])
+
+    assert main() == 2
+
+    assert "expected a mean error" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("within", [0.0, -1.0, 2.0, float("nan")])

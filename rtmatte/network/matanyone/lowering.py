@@ -1,0 +1,65 @@
+"""The decoder's shortcuts taken before its maps are upsampled: the same function with less to compute, in float32.
+
+A 1x1 convolution and a bilinear upsampling commute, and two 1x1 convolutions are one. So the shortcut of a stage,
+`downsample(up(x) + project(feature))`, is `up(downsample(x)) + merged(feature)`: a quarter of the positions, and an
+upsampling of the narrower map. It also parts the signal itself, which needs its digits, from the wide map that only the
+branch sees, which can do with 8 bits.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rtmatte.network.matanyone.decoder import MaskDecoder, Upsample
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+class LoweredUpsample(nn.Module):
+    """An `Upsample` whose shortcut is projected first; takes and gives what that does."""
+
+    def __init__(self, stage: Upsample, project: nn.Conv2d, downsample: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = stage.out_conv.conv1, stage.out_conv.conv2
+        self.shortcut = nn.Conv2d(downsample.in_channels, downsample.out_channels, 1, bias=False)
+        self.shortcut.weight = downsample.weight
+        self.merged = _merged(project, downsample)
+
+    def forward(self, x: Tensor, feature: Tensor, project: nn.Module) -> Tensor:
+        branch = F.relu(_doubled(x) + project(feature))
+        branch = self.conv2(F.relu(self.conv1(branch)))
+        joined: Tensor = branch + (_doubled(self.shortcut(x)) + self.merged(feature))
+        return joined
+
+
+def lowered(module: Module) -> Module:
+    """Returns a copy of `module` in which every decoder's stages that change the width are `LoweredUpsample`."""
+    module = deepcopy(module)
+    for decoder in module.modules():
+        if isinstance(decoder, MaskDecoder):
+            projects = decoder.decoder_feat_proc.transforms
+            for name, project in zip(("up_16_8", "up_8_4", "up_4_2", "up_2_1"), projects, strict=True):
+                stage = getattr(decoder, name)
+                if isinstance(project, nn.Conv2d) and stage.out_conv.downsample is not None:
+                    setattr(decoder, name, LoweredUpsample(stage, project, stage.out_conv.downsample))
+    return module
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+@torch.no_grad()
+def _merged(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
+    """Returns the 1x1 convolution that is `second` after `first`, multiplied out in float64."""
+    assert first.bias is not None and second.bias is not None  # noqa: PT018
+    outer = second.weight[:, :, 0, 0].double()
+    joined = nn.Conv2d(first.in_channels, second.out_channels, 1)
+    joined.weight.copy_((outer @ first.weight[:, :, 0, 0].double())[:, :, None, None])
+    joined.bias.copy_(outer @ first.bias.double() + second.bias.double())  # type: ignore[union-attr]
+    return joined

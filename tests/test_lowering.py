@@ -1,0 +1,34 @@
+"""MatAnyone's decoder with its shortcuts lowered: the same function, with less to compute at full size."""
+
+from __future__ import annotations
+
+import torch
+
+from rtmatte.network.matanyone.decoder import MaskDecoder
+from rtmatte.network.matanyone.encoder import Features
+from rtmatte.network.matanyone.lowering import LoweredUpsample, lowered
+
+SHAPES = ((1024, 2, 3), (512, 4, 6), (256, 8, 12), (64, 16, 24), (3, 32, 48))  # f16 .. f1
+
+
+def test_a_decoder_with_lowered_shortcuts_gives_the_same_alpha_and_state() -> None:
+    torch.manual_seed(0)
+    decoder = MaskDecoder().eval()
+    features = Features(*(torch.randn(2, *shape) for shape in SHAPES))
+    readout, sensory = torch.randn(2, 256, 2, 3), torch.randn(2, 256, 2, 3)
+
+    with torch.inference_mode():
+        expected = decoder(features, readout, sensory)
+        found = lowered(decoder)(features, readout, sensory)
+
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_stages_that_change_the_width_are_lowered_in_a_copy() -> None:
+    decoder = MaskDecoder()
+
+    changed = {name for name, part in lowered(decoder).named_children() if isinstance(part, LoweredUpsample)}
+
+    assert changed == {"up_16_8", "up_4_2", "up_2_1"}
+    assert not any(isinstance(part, LoweredUpsample) for part in decoder.children())
