@@ -133,7 +133,7 @@ class AtRate:
 
 
 class Stream:
-    """Source and sink of one run. It takes all its memory at once: a run that is watched for growth shows the line's."""
+    """Source and sink of one run. It takes all its memory at once: what grows meanwhile is the line."""
 
     def __init__(self, pictures: Pictures, pace: Pace, clock: Clock, *, frames: int) -> None:
         self.unread = 0
