@@ -12,7 +12,8 @@ from typing import Any
 
 import av
 import numpy as np
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp import ClientSession, CookieJar
+from aiohttp.test_utils import TestServer
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 from numpy.typing import NDArray
@@ -49,7 +50,8 @@ OPTIONS = ServeOptions(limits=LIMITS, loopback_peers=True)
 class Room:
     """A server under test."""
 
-    client: Any
+    client: ClientSession
+    port: int | None
     studio: Studio
     networks: Networks
     access: Access
@@ -74,13 +76,16 @@ async def serving(options: ServeOptions = OPTIONS, background: str = "green") ->
     networks = Networks(lambda size: FakeEngine(*size), lambda size: size, clock)
     access = Access(options.token)
     studio = Studio(line_opener(networks), networks, options, clock, settings=lambda: Settings(background=background))
-    client = TestClient(TestServer(make_app(studio, networks, options, access, clock)))
-    await client.start_server()
+    server = TestServer(make_app(studio, networks, options, access, clock))
+    await server.start_server()
+    # aiohttp's own test client would keep every answer it ever had: it leaks where leaks are looked for.
+    client = ClientSession(server.make_url("/"), cookie_jar=CookieJar(unsafe=True))
     try:
-        yield Room(client, studio, networks, access, options)
+        yield Room(client, server.port, studio, networks, access, options)
     finally:
         await studio.close()
         await client.close()
+        await server.close()
         networks.close()
 
 

@@ -197,7 +197,7 @@ async def _anything(room: Room, chance: random.Random) -> int:
         head += chance.choice(("Upgrade: websocket\r\nConnection: Upgrade\r\n", "Expect: 100-continue\r\n", "X\r\n"))
     if chance.random() < 0.2:
         head += f"{chance.choice(('If-Match', 'Origin', 'Authorization', 'Cookie'))}: {chance.choice(TYPES)}\r\n"
-    reader, writer = await asyncio.open_connection("127.0.0.1", room.client.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", room.port)
     try:
         writer.write(head.encode() + b"\r\n" + body)
         line = await asyncio.wait_for(reader.readline(), 10)

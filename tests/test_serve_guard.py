@@ -78,7 +78,7 @@ def test_other_sites_may_not_open_the_websocket_nor_ask_without_an_origin() -> N
 def test_our_own_page_and_allowed_sites_may() -> None:
     async def scenario() -> None:
         async with serving(replace(OPTIONS, origins=("https://friend.example",))) as room:
-            own = {"Origin": f"http://127.0.0.1:{room.client.port}"}
+            own = {"Origin": f"http://127.0.0.1:{room.port}"}
             friend = {"Origin": "https://friend.example"}
             assert (await room.client.get("/api/server", headers=own)).status == 200
             response = await room.client.options("/whip", headers=friend)
@@ -114,7 +114,7 @@ def test_bodies_have_a_type_a_size_and_a_time() -> None:
                     "/api/sessions", data=body, headers={"Content-Type": "application/json"}
                 )
                 assert response.status == 400, body[:20]
-            reader, writer = await asyncio.open_connection("127.0.0.1", room.client.port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", room.port)
             writer.write(b"POST /whip HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/sdp\r\n")
             writer.write(b"Content-Length: 100\r\n\r\nv")
             assert b" 408 " in await asyncio.wait_for(reader.readline(), 5)
@@ -139,7 +139,7 @@ def test_a_path_never_leaves_the_page(path: str) -> None:
 def test_paths_outside_the_page_are_not_found(path: str) -> None:
     async def scenario() -> None:
         async with serving() as room:
-            reader, writer = await asyncio.open_connection("127.0.0.1", room.client.port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", room.port)
             writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
             answer = await asyncio.wait_for(reader.read(), 5)
             writer.close()

@@ -25,7 +25,7 @@ from tests.serving import OPTIONS, WHITE, Camera, Client, disc, serving, until
 pytestmark = [pytest.mark.serve, pytest.mark.timeout(300)]
 
 TOKEN = "network-tests-network-tests-0123"
-ROUGH, FEWEST = 8.0, 4  # seconds; pictures a second at the server, of 15, where the machine has much else to do
+ROUGH, ARRIVE = 8.0, 0.6  # seconds; share of the pictures that reach the server, and of those from there the viewer
 OUTAGES, OUTAGE, RECOVERY = 5, 1.0, 2.0
 FREED = 5.0  # seconds until the place of a publisher that vanished is free
 RELAY_USER, RELAY_PASSWORD = "rtmatte", "relay-password"
@@ -96,8 +96,8 @@ def test_pictures_go_on_through_loss_and_jitter(hosts: Hosts) -> None:
     print(f"of {sent} pictures {received} came to the server; of {left} from there {seen} to the viewer")
     print(f"{lost} packets lost; pictures in {len(seconds)} of {ROUGH:g} seconds")
     assert lost > 30
-    assert received > FEWEST * ROUGH
-    assert seen > 0.6 * left
+    assert received > ARRIVE * sent
+    assert seen > ARRIVE * left
     assert len(seconds) > 0.75 * ROUGH
 
 

@@ -66,9 +66,9 @@ class Answer:
 
 async def ask(room: Room, method: str, path: str, body: bytes | str = b"", **headers: str) -> Answer:
     """Sends one request, as bytes over a socket, and reads the response to its end."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", room.client.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", room.port)
     given = body.encode() if isinstance(body, str) else body
-    fields = {"Host": f"127.0.0.1:{room.client.port}", "Connection": "close", "Content-Length": str(len(given))}
+    fields = {"Host": f"127.0.0.1:{room.port}", "Connection": "close", "Content-Length": str(len(given))}
     fields |= {name.replace("_", "-"): value for name, value in headers.items()}
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     writer.write(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + given)
