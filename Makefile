@@ -36,7 +36,7 @@ test-vm: $(VENV)/.dev  ## the virtual camera in a small virtual machine: minutes
 
 test-serve: $(VENV)/.dev  ## the server under load, rubbish and bad networks: minutes, no network needed
 	@test "$$(id -u)" -ne 0 || { command -v turnserver && command -v ip; } > /dev/null || { apt-get update -qq && apt-get install -yqq coturn iproute2; }
-	RTMATTE_MUTANTS='$(MUTANTS)' $(RUN) -m pytest -m serve -rs -s
+	RTMATTE_MUTANTS='$(MUTANTS)' $(RUN) -m pytest -m serve -rs -s tests/test_serve_*.py
 
 test-browser: $(VENV)/.dev  ## the page in Chromium with a made camera, against a real server: minutes; root gets it by apt
 	@command -v chromium > /dev/null || test "$$(id -u)" -ne 0 || { apt-get update -qq && apt-get install -yqq chromium fonts-inter; }

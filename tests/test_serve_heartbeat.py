@@ -28,7 +28,26 @@ def test_a_silent_peer_without_a_data_channel_frees_its_place() -> None:
     asyncio.run(scenario())
 
 
-def test_a_peer_whose_heartbeat_stops_is_lost_although_its_packets_come() -> None:
+def test_a_peer_with_a_channel_that_falls_silent_is_lost_sooner() -> None:
+    async def scenario() -> None:
+        async with serving(with_limits(heartbeat_wait=0.8, silence_wait=60.0)) as room:
+            client = Client()
+            heard: list[object] = []
+            client.connection.createDataChannel("heartbeat").on("message", heard.append)
+            await client.publish(room, Camera(disc(WHITE)))
+            await until(lambda: heard)
+
+            vanish(client)
+
+            await until(lambda: room.studio.publishers == 0)
+            await client.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_peer_whose_heartbeats_are_lost_stays_while_its_packets_come() -> None:
+    """After an outage a data channel waits for seconds before it sends again; pictures are back at once."""
+
     async def scenario() -> None:
         async with serving(with_limits(heartbeat_wait=0.8)) as room:
             client = Client()
@@ -37,8 +56,10 @@ def test_a_peer_whose_heartbeat_stops_is_lost_although_its_packets_come() -> Non
             await client.publish(room, Camera(disc(WHITE)))
             await until(lambda: heard)
 
-            await until(lambda: room.studio.publishers == 0)  # it never answered
+            seen = client.seen
+            await until(lambda: client.seen > seen + 30)  # two seconds of pictures, and it never answered
 
+            assert room.studio.publishers == 1
             await client.close()
 
     asyncio.run(scenario())

@@ -1,7 +1,8 @@
 """One peer connection: answered, watched over, closed.
 
-A peer that vanishes is noticed within seconds, by the silence of its heartbeat on a data channel, or of its packets
-when it has none; ICE alone would take half a minute.
+A peer that vanishes is noticed within seconds, by its silence: one with a data channel is asked to answer heartbeats,
+so that it is never silent for long. Its packets tell as well that it is there, for a channel takes longer than they do
+to recover from an outage. ICE alone would take half a minute.
 """
 
 from __future__ import annotations
@@ -152,7 +153,7 @@ class Peer:
         if state in ("failed", "closed"):
             return f"connection {state}"
         received = self._received()
-        if received != self._bytes and self._channel is None:
+        if received != self._bytes:
             self._heard = now
         self._bytes = received
         if state != "connected":
@@ -167,7 +168,7 @@ class Peer:
         return sum(getattr(stat, "bytesReceived", 0) for stat in stats)
 
     def _listen(self, channel: RTCDataChannel) -> None:
-        """The peer opened a channel: from now on it has to answer, and anything it says is an answer."""
+        """The peer opened a channel: from now on it is asked to answer, and anything it says is an answer."""
         if channel.label != "heartbeat":
             channel.close()
             return
