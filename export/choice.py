@@ -1,15 +1,15 @@
 """Which convolutions an int8 graph can afford: those that cost least accuracy for the arithmetic they save.
 
-Blocks of convolutions are put in int8 one at a time, and a step's error is measured; errors of many blocks add up like
-independent noise. Blocks are then taken in the order of what they cost, until the tolerance is spent.
+Blocks of convolutions are put in int8 one at a time, and a step's error is measured. In the order of what they cost
+they are then put together, each that leaves the step well within the tolerance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, islice
-from math import inf, prod
+from itertools import islice
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +26,10 @@ from rtmatte.step import Engine
 from rtmatte.targets.person import PersonTarget
 
 ONE_STEP_IN_INT8 = Tolerance(5e-3)
-CHECK_CALLS = 16  # a seed, settling, ordinary frames, two stores
-RANKED = 4  # every so many calls serve to rank the blocks: some twenty graphs are made and run for that
-LEAST = 1e-3  # of the multiplications: blocks of fewer stay in float32 unless all may go
-ROOM = 0.9  # of the tolerance is spent by estimate: errors are not quite independent
+CHECK_CALLS, CHECK_EVERY = 16, 2  # a seed, settling, ordinary frames, stores, from most of the clip
+ROOM = 0.8  # of the tolerance is for the calls that blocks are chosen by: on others the choice is off by more
+RANKED = 4  # every so many calls serve to rank the blocks: some ten graphs are made and run for that
+LEAST = 1e-2  # of the multiplications: blocks of fewer stay in float32 unless all may go
 
 
 def quantise_checked(graph: Path, clip: str | Path, *, within: float = ONE_STEP_IN_INT8.mean) -> Path:
@@ -48,7 +48,7 @@ def quantise_checked(graph: Path, clip: str | Path, *, within: float = ONE_STEP_
 
     path = graph.with_name(f"{graph.stem}-int8.onnx")
     with Quantiser(graph, rehearsed()) as quantiser:
-        choice = choose(quantiser, list(islice(rehearsed(), CHECK_CALLS)), tolerance)
+        choice = choose(quantiser, list(islice(rehearsed(), 0, CHECK_CALLS * CHECK_EVERY, CHECK_EVERY)), tolerance)
         quantiser.write(path, floating=choice.floating)
     print(f"wrote {path}: {path.stat().st_size / 1e6:.1f} MB, calibrated on {clip}")
     print(
@@ -68,16 +68,17 @@ def tolerance_of(within: float) -> Tolerance:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Convolutions that are in int8 together or not at all: those of one module of the network, 1x1 and larger apart.
+    """Convolutions that are in int8 together or not at all: those of one module's branches, or of its shortcuts.
 
-    A 1x1 convolution is often the way of the signal itself, which is dear to round and cheap to compute; larger ones
-    are branches that are added to it.
+    A branch is added to the signal; 1x1 convolutions outside of branches are the way of the signal itself, which is
+    dear to round, and take as long in int8 as in float32, for it is their maps that take the time.
     """
 
     name: str
     convolutions: tuple[str, ...]
     products: int  # multiplications of a step
     seen: bool  # whether a step's alpha depends on it; else it is the state's alone
+    worth: bool = True  # whether int8 is faster
 
 
 def blocks_of(plain: ModelProto) -> list[Block]:
@@ -91,12 +92,12 @@ def blocks_of(plain: ModelProto) -> list[Block]:
         if node.op_type == "Conv":
             products = prod(sizes[node.input[1]][1:]) * prod(shapes[node.output[0]])
             kernel = "x".join(map(str, sizes[node.input[1]][2:]))
-            block = f"{_module(node.input[1])} {kernel}"
+            block = f"{_module(node.input[1])} {'branch' if _in_branch(node.input[1]) else kernel}"
             found.setdefault(block, []).append((node.name, products, node.name in before_alpha))
     blocks = []
     for name, rows in found.items():
         names, products_of, seen = zip(*rows, strict=True)
-        blocks.append(Block(name, names, sum(products_of), any(seen)))
+        blocks.append(Block(name, names, sum(products_of), any(seen), not name.endswith(" 1x1")))
     return blocks
 
 
@@ -112,7 +113,7 @@ class Choice:
 def choose(quantiser: Quantiser, calls: Sequence[Call], tolerance: Tolerance) -> Choice:
     """Returns the choice that brings the steps of `calls` within `tolerance` with most of the arithmetic in int8.
 
-    When not even the blocks that no alpha sees are within it, the choice is those.
+    A block is taken when the mean error of what is taken stays within a part of the tolerance's.
     """
     blocks = blocks_of(quantiser.plain)
 
@@ -127,26 +128,20 @@ def choose(quantiser: Quantiser, calls: Sequence[Call], tolerance: Tolerance) ->
         return best
     few = calls[-1::-RANKED][::-1]
     least = LEAST * sum(block.products for block in blocks)
-
-    def error_of(block: Block) -> float:
-        if not block.seen:
-            return 0.0
-        return tried([block], few).drift.mean if block.products >= least else inf
-
-    errors = {block.name: error_of(block) for block in blocks}
-    taken = affordable(blocks, errors, tolerance.mean)
+    taken = [block for block in blocks if not block.seen]
     best = tried(taken)
-    while not best.drift.within(tolerance) and taken and taken[-1].seen:
-        taken = taken[:-1]
-        best = tried(taken)
+    candidates = [block for block in blocks if block.seen and block.worth and block.products >= least]
+    errors = {block.name: tried([block], few).drift.mean for block in candidates}
+    for block in by_cost(candidates, errors):
+        more = tried([*taken, block])
+        if more.drift.mean <= ROOM * tolerance.mean:
+            taken, best = [*taken, block], more
     return best
 
 
-def affordable(blocks: Sequence[Block], errors: Mapping[str, float], limit: float) -> list[Block]:
-    """Returns the blocks, cheapest for what they save first, whose errors together stay below a part of `limit`."""
-    ordered = sorted(blocks, key=lambda block: (block.seen, errors[block.name] ** 2 / block.products))
-    sums = accumulate(errors[block.name] ** 2 for block in ordered)
-    return [block for block, total in zip(ordered, sums, strict=True) if total <= (ROOM * limit) ** 2]
+def by_cost(blocks: Iterable[Block], errors: Mapping[str, float]) -> list[Block]:
+    """Returns the blocks, cheapest for what they save first; errors of many add up like independent noise."""
+    return sorted(blocks, key=lambda block: errors[block.name] ** 2 / block.products)
 
 
 def measure_calls(engine: Startable, calls: Iterable[Call]) -> Drift:
@@ -161,6 +156,12 @@ def measure_calls(engine: Startable, calls: Iterable[Call]) -> Drift:
         raise InputError("expected calls to compare, found none")
     means, greatests = zip(*errors, strict=True)
     return Drift(means, greatests)
+
+
+def _in_branch(weight: str) -> bool:
+    """Returns whether a weight is that of a numbered convolution, `conv1` and so on, as residual blocks have them."""
+    name = weight.removesuffix(".weight").rpartition(".")[2]
+    return name.startswith("conv") and name.removeprefix("conv").isdigit()
 
 
 def _module(weight: str) -> str:

@@ -1,16 +1,17 @@
 """An int8 graph from a float32 one, for processors: as many of its convolutions in int8 as a tolerance allows.
 
-Weights are scaled per channel, activations by the range they take while a clip of the user's own is played. Ranges
-taken anew in each step, dynamic quantisation, would make convolutions slower than float32. Which convolutions stay in
-float32 is for `choice` to find.
+Weights and activations are scaled per channel, activations by the range they take while a clip of the user's own is
+played (`scaling`). Ranges taken anew in each step, dynamic quantisation, would make convolutions slower than float32.
+Which convolutions stay in float32 is for `choice` to find.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from inspect import signature
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,10 +21,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from export.rehearsal import Call
 from export.rounding import correlations, rounded
+from export.scaling import ChannelRanges, Ranges, Scales, Scaling, keep_blocked, scale_channels
 from rtmatte.backends.ort import OrtEngine
 from rtmatte.contract import METADATA_KEY
 from rtmatte.engine import self_test
@@ -35,7 +38,16 @@ from rtmatte.step import Array
 # A convolution's own Relu goes with it: the output's range then has no negative half to waste its steps on.
 QUANTISED = ("Conv", "Relu")
 
-KEPT, KEPT_EVERY = 6, 3  # calls that weights are rounded for
+WATCHED_EVERY = 3  # calls, of which ranges are taken
+KEPT = 6  # of those, whose pictures weights are rounded for
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A convolution's weights in int8 for inputs divided by their scales, and what a step of each row is worth [O]."""
+
+    codes: NDArray[np.int8]
+    steps: NDArray[np.float64]
 
 
 class Quantiser:
@@ -57,9 +69,9 @@ class Quantiser:
         self._folder = tempfile.TemporaryDirectory()
         self._plain, self._ranges = Path(self._folder.name, "plain.onnx"), Path(self._folder.name, "ranges.json")
         quant_pre_process(graph, self._plain, skip_symbolic_shape=True)  # weights become constants, shapes are noted
-        self._reader = _Reader(iter(calls))
-        self._rounded: dict[str, NDArray[np.int8]] = {}  # weights by the names of their convolutions
+        self._weights: dict[str, Weights] = {}  # by the names of their convolutions
         self.plain = onnx.load(self._plain)
+        self._calls, self._kept, self._channels = calls, list[dict[str, Array]](), Ranges()
 
     def __enter__(self) -> Self:
         return self
@@ -87,12 +99,14 @@ class Quantiser:
     def draft(self, *, floating: Collection[str] = ()) -> Path:
         """Returns where it wrote the same without self-test and seal, for trying; the next draft is written there."""
         path = Path(self._folder.name, "draft.onnx")
+        if not self._channels:
+            self._calibrate()
         kept = {node.name for node in self.plain.graph.node if node.name in floating}
         kept |= {node.name for node in self.plain.graph.node if node.op_type == "Relu" and not self._wanted(node, kept)}
         quantize_static(
             self._plain,
             path,
-            self._reader,
+            _Reader(self._kept),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTISED),
             per_channel=True,
@@ -102,8 +116,16 @@ class Quantiser:
             calibration_cache_path=self._ranges,
         )
         model = onnx.load(path)
-        self._round(model)
         _spare_floats(model)
+        made = {output: node for node in model.graph.node for output in node.output}
+        in_int8 = [node for node in model.graph.node if _in_int8(node, made)]
+        scaling = scale_channels(model, [node.name for node in in_int8], self._channels)
+        self._round(in_int8, scaling)
+        self._place(model, in_int8, scaling)
+        keep_blocked(model)
+        whole = ONNXModel(model)
+        whole.topological_sort()
+        whole.clean_initializers()
         foreign = [entry for entry in model.opset_import if entry.domain not in DOMAINS]
         for entry in foreign:  # the optimiser lists every domain it knows; no node is of one
             model.opset_import.remove(entry)
@@ -112,25 +134,49 @@ class Quantiser:
         onnx.save_model(model, str(path))
         return path
 
-    def _round(self, model: ModelProto) -> None:
-        """Puts weights in the place of `model`'s that are rounded together, not each by itself."""
+    def _calibrate(self) -> None:
+        """Takes the ranges of the maps over some of the calls, and keeps some of those."""
+        ranges = ChannelRanges(self._plain)
+        for call in islice(self._calls, 0, None, WATCHED_EVERY):
+            ranges.see(call.given)
+            if len(self._kept) < KEPT:
+                self._kept.append(call.given)
+        self._channels = ranges.found
+
+    def _round(self, convolutions: Iterable[NodeProto], scaling: Scaling) -> None:
+        """Finds the weights of convolutions that have none yet, those of a row rounded together, not each by itself."""
+        names = {node.name for node in convolutions} - self._weights.keys()
+        plain = {tensor.name: tensor for tensor in self.plain.graph.initializer}
+        shapes = {name: tuple(tensor.dims) for name, tensor in plain.items()}
+        new = [node for node in self.plain.graph.node if node.name in names]
+        whole = [node for node in new if _groups(node) == 1]
+        for node in new:
+            weight, steps = _scaled(node, numpy_helper.to_array(plain[node.input[1]]), scaling.taken[node.name])
+            codes = np.rint(weight / steps[:, None, None, None]).astype(np.int8)
+            self._weights[node.name] = Weights(codes, steps)
+        for node, correlation in correlations(self._plain, whole, shapes, self._kept):
+            scale = scaling.taken[node.name]
+            weight, steps = _scaled(node, numpy_helper.to_array(plain[node.input[1]]), scale)
+            each = np.repeat(scale.astype(np.float64), weight[0, 0].size)
+            self._weights[node.name] = Weights(rounded(weight, steps, correlation / np.outer(each, each)), steps)
+
+    def _place(self, model: ModelProto, convolutions: Iterable[NodeProto], scaling: Scaling) -> None:
+        """Puts weights and biases in the place of `model`'s, with its outputs divided by their scales."""
         made = {output: node for node in model.graph.node for output in node.output}
         tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         plain = {tensor.name: tensor for tensor in self.plain.graph.initializer}
-        scales = {node.name: made[node.input[1]].input for node in model.graph.node if _in_int8(node, made)}
-        new = [
-            node
-            for node in self.plain.graph.node
-            if node.name in scales and node.name not in self._rounded and _groups(node) == 1
-        ]
-        shapes = {name: tuple(tensor.dims) for name, tensor in plain.items()}
-        for node, correlation in correlations(self._plain, new, shapes, self._reader.kept):
-            weight = numpy_helper.to_array(plain[node.input[1]])
-            scale = numpy_helper.to_array(tensors[scales[node.name][1]])
-            self._rounded[node.name] = rounded(weight, scale, correlation)
-        for name, (kept, *_) in scales.items():
-            if name in self._rounded:
-                tensors[kept].CopyFrom(numpy_helper.from_array(self._rounded[name], kept))
+        floats = {node.name: node for node in self.plain.graph.node}
+        for node in convolutions:
+            found = self._weights[node.name]
+            values = [found.codes]
+            if len(node.input) == 3:
+                bias = numpy_helper.to_array(plain[floats[node.name].input[2]])
+                values.append(np.rint(bias / found.steps).clip(-(2**31), 2**31 - 1).astype(np.int32))
+            steps = (found.steps / scaling.given.get(node.name, 1)).astype(np.float32)
+            for name, value in zip(node.input[1:], values, strict=True):
+                kept, scale, *_ = made[name].input
+                tensors[kept].CopyFrom(numpy_helper.from_array(value, kept))
+                tensors[scale].CopyFrom(numpy_helper.from_array(steps, scale))
 
     def _wanted(self, relu: NodeProto, floating: Collection[str]) -> bool:
         """Returns whether a convolution in int8 makes what a Relu is given, or takes what it gives."""
@@ -164,6 +210,14 @@ def _before_rounding(name: str, made: Mapping[str, NodeProto]) -> str:
     return name if maker is not None and _in_int8(maker, made) else fine.input[0]
 
 
+def _scaled(node: NodeProto, weight: Array, scale: Scales) -> tuple[Array, NDArray[np.float64]]:
+    """Returns weights [O,I,kh,kw] for inputs that are divided by `scale` [C], and the step [O] of each row in int8."""
+    groups = _groups(node)
+    each = np.repeat(scale.reshape(groups, -1), len(weight) // groups, axis=0)
+    scaled = weight * each[:, :, None, None]
+    return scaled, np.maximum(np.abs(scaled).max(axis=(1, 2, 3)).astype(np.float64) / 127, 1e-12)
+
+
 def _groups(convolution: NodeProto) -> int:
     return next((int(a.i) for a in convolution.attribute if a.name == "group"), 1)
 
@@ -174,18 +228,11 @@ def _in_int8(node: NodeProto, made: Mapping[str, NodeProto]) -> bool:
 
 
 class _Reader:
-    """Hands the tensors of each call to ONNX Runtime's calibration, and keeps some of them."""
+    """Hands calls to ONNX Runtime's calibration, which sees from them where a Relu leaves no negative half."""
 
-    def __init__(self, calls: Iterator[Call]) -> None:
-        self._calls, self._count = calls, 0
-        self.kept: list[dict[str, Array]] = []
+    def __init__(self, given: Iterable[dict[str, Array]]) -> None:
+        self._given = iter(given)
 
     def get_next(self) -> dict[str, Array] | None:
         """Returns what the next call was given, None after the last."""
-        call = next(self._calls, None)
-        if call is None:
-            return None
-        if self._count % KEPT_EVERY == 0 and len(self.kept) < KEPT:
-            self.kept.append(call.given)
-        self._count += 1
-        return call.given
+        return next(self._given, None)
