@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -214,3 +215,8 @@ async def until(true: Callable[[], object], *, wait: float = 20.0) -> None:
 def with_limits(**limits: Any) -> ServeOptions:
     """The options with other limits."""
     return replace(OPTIONS, limits=replace(LIMITS, **limits))
+
+
+def pool_size() -> int:
+    """How many threads the loop's own pool may have made meanwhile."""
+    return min(32, (os.cpu_count() or 1) + 4)

@@ -105,8 +105,7 @@ def test_no_frame_is_older_than_two_periods_and_the_time_its_stages_take(periods
 
     assert len(slow.ages) > 30
     assert max(slow.ages) <= (2 + periods) * PERIOD + 1e-9
-    # It does not grow: where every second frame is left out, the newest one there is may be a period older.
-    assert np.mean(slow.ages[-10:]) <= np.mean(slow.ages[5:15]) + PERIOD + 1e-9
+    assert np.mean(slow.ages[-10:]) <= np.mean(slow.ages[5:15]) + 1e-9  # it does not grow
     assert counts.received == counts.sent + sum(counts.dropped.values())
     assert (counts.dropped.get(NETWORK_BUSY, 0) > 0) is (periods > 1)
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from rtmatte.serve.offer import Offer
 from rtmatte.serve.refusal import Refusal
-from tests.serving import Room, serving, until, with_limits
+from tests.serving import Room, pool_size, serving, until, with_limits
 from tests.whip import FRAGMENT, OBS_OFFER, SDP
 
 BROWSER_OFFER = OBS_OFFER.replace("a=sendonly", "a=sendrecv").replace(
@@ -175,7 +175,7 @@ async def _fuzzed(count: int, chance: random.Random) -> None:
     assert after["peers"] == after["broadcasts"] == 0
     assert after["tasks"] <= before["tasks"] + 1  # the client's own connection
     assert after["files"] <= before["files"] + 2
-    assert after["threads"] <= before["threads"] + _pool_size()
+    assert after["threads"] <= before["threads"] + pool_size()
 
 
 async def _offer(room: Room, chance: random.Random) -> int:
@@ -224,8 +224,3 @@ def _held(room: Room) -> dict[str, Any]:
         "files": process.num_fds(),
         "threads": process.num_threads(),
     }
-
-
-def _pool_size() -> int:
-    """How many threads the loop's own pool may have made meanwhile."""
-    return min(32, (os.cpu_count() or 1) + 4)
