@@ -15,6 +15,7 @@ from training.data.assets import HELD_OUT_PEOPLE, LOOKS, Assets, load_assets, pe
 from training.data.clips import Clip, ClipMaker, ClipOptions
 from training.data.dice import Dice
 from training.data.jpeg import jpeg
+from training.data.layers import Placement, resting, spot_on
 from training.data.masks import given_mask
 from training.data.photometry import lifted_hem
 from training.data.pool import ReplayPool
@@ -172,6 +173,48 @@ def test_a_degraded_mask_still_shows_its_person() -> None:
     overlap = (mask * alpha).sum((1, 2, 3)) / torch.maximum(mask, alpha).sum((1, 2, 3))
     assert overlap.min() > 0.4
     assert len(set(overlap.tolist())) > 8
+
+
+def test_a_rough_mask_of_a_disc_is_a_polygon_in_it() -> None:
+    y, x = torch.meshgrid(torch.arange(96) - 48, torch.arange(96) - 48, indexing="ij")
+    disc = (x**2 + y**2 < 40**2).float().expand(64, 1, -1, -1)
+
+    mask = given_mask(disc, Dice(5), rough=1.0)
+
+    within = (mask * (1 - disc)).sum((1, 2, 3)) < 0.01 * disc.sum((1, 2, 3))
+    share = (mask * disc).sum((1, 2, 3)) / disc.sum((1, 2, 3))
+    octagon, polygon = 0.89, 0.995  # what those of 8 corners and of 24 fill, by a pixel's width
+    drawn = within & (share > octagon) & (share < polygon)
+    assert drawn.float().mean() > 0.6  # others have a part missing, or are soft
+    assert (share > 0.5).all()
+
+
+def test_a_spot_on_a_person_has_their_colour() -> None:
+    person = torch.zeros(32, 4, 72, 128)
+    person[:, 0], person[:, 3, 16:, 40:80] = 1.0, 1.0
+    person[:, 2, :, 64:] = 0.5
+
+    spot, colour = spot_on(Dice(2), person, 128 / 72)
+
+    column, row = (spot[:, 0] / (128 / 72) + 0.5) * 128, spot[:, 1] * 72
+    assert ((column >= 40) & (column < 80) & (row >= 16)).all()
+    assert torch.allclose(colour[:, 2], 0.5 * (column >= 64).float())
+    assert len(set(column.tolist())) + len(set(row.tolist())) > 8
+
+
+def test_what_rests_on_a_person_goes_along(assets: Assets) -> None:
+    still = torch.zeros(4, 6)
+    one = Placement(still, still, still + 0.5, still, still[:, 0] + 1, still[:, 0] + 1, torch.zeros(4, 6, 2, 5, 5))
+    walks = one.moved(torch.linspace(0, 0.6, 6).expand(4, -1), still)
+    rests = torch.tensor([True, False, True, False])
+
+    moved = resting(one, walks, torch.full((4, 2), 0.25), rests)
+
+    assert torch.allclose(moved.x[rests], 0.25 + walks.x[rests])
+    assert torch.equal(moved.x[~rests], one.x[~rests])
+    options = replace(SMALL, occluder=1.0, second_person=0.0, motion=0.0, photometric=0.0)
+    covered, free = (ClipMaker(assets, seed=4).make(replace(options, resting=share)).alpha for share in (1.0, 0.0))
+    assert not torch.equal(covered, free)
 
 
 def test_jpeg_keeps_flat_pictures_and_loses_more_at_lower_quality() -> None:

@@ -153,6 +153,29 @@ CROWDED = (
     ),
 )
 
+# Started from what ships: things of the person's own colours that lie on them, first masks drawn with a dozen clicks.
+# Several of these, with other seeds, are for `training.finish`.
+RESTING = (
+    replace(
+        _AGAIN,
+        name="resting",
+        steps=3000,
+        rate=(8e-4, 2e-5),
+        rehearse=0.3,
+        data=replace(_AGAIN.data, occluder=0.35, resting=0.5, rough=0.12, twins=0.15, cutout=0.4),
+    ),
+    replace(
+        _FULL_SIZE,
+        name="polish",
+        steps=300,
+        rate=(1e-4, 1e-5),
+        rehearse=0.4,
+        averaging=0.99,
+        average_anew=True,
+        data=replace(_FULL_SIZE.data, occluder=0.35, resting=0.5, rough=0.12, twins=0.15, cutout=0.35),
+    ),
+)
+
 TINY = (
     Phase(
         name="tiny",
@@ -171,5 +194,6 @@ RECIPES: dict[str, tuple[Phase, ...]] = {
     "narrowed": NARROWED,
     "longer": LONGER,
     "crowded": CROWDED,
+    "resting": RESTING,
     "tiny": TINY,
 }

@@ -20,6 +20,7 @@ from training.data.masks import given_mask
 from training.data.photometry import (
     camera,
     clothes_matrix,
+    coloured,
     dress,
     harmonise,
     lifted_hem,
@@ -50,6 +51,8 @@ class ClipOptions:
     leave: float = 0.0  # the person leaves the picture and comes back
     gap: int | tuple[int, int] = 1  # time from frame to frame, or its bounds
     no_mask: float = 0.0  # share of central clips whose mask is all -1
+    rough: float = 0.0  # share of masks that are polygons of few corners
+    resting: float = 0.0  # share of things in front that lie on the person and are much of the colour there
     photometric: float = 1.0
 
 
@@ -114,12 +117,12 @@ class ClipMaker:
         place = place.moved(away, layers.rising(dice, count, options.frames))
         person = self._draw(hero, place, times, scene, options)
         in_front = second & dice.chance(count, 0.25)
-        place = layers.move(dice, other, double.top, times, aspect=aspect, strength=options.motion)
+        beside = layers.move(dice, other, double.top, times, aspect=aspect, strength=options.motion)
         rows = torch.nonzero(second).flatten()
-        scene, front, pieces = self._bystanders(double, place, rows, in_front, times, scene, options)
+        scene, front, pieces = self._bystanders(double, beside, rows, in_front, times, scene, options)
         frames = self._blend(scene, person, options.photometric)
         alpha = person[:, :, 3:]
-        for layer_rows, layer in self._occluders(times, scene, front, options):
+        for layer_rows, layer in [*front, *self._things(times, scene, person, place, options)]:
             frames[layer_rows] = layers.over(layer, frames[layer_rows])
             alpha[layer_rows] *= 1 - layer[:, :, 3:]
         central = ~pieces & (~second | (~twins & ~in_front & (main.x.abs() + 0.15 * aspect < other.x.abs())))
@@ -206,22 +209,27 @@ class ClipMaker:
             front.append((rows, self._draw(stranger, reach, times[rows], scene[rows], options)))
         return scene, front, pieces
 
-    def _occluders(
-        self, times: Tensor, scene: Tensor, front: list[tuple[Tensor, Tensor]], options: ClipOptions
+    def _things(
+        self, times: Tensor, scene: Tensor, person: Tensor, place: Placement, options: ClipOptions
     ) -> list[tuple[Tensor, Tensor]]:
-        """`front` and, in further clips, things held or standing before the person."""
+        """(rows, RGBA) of things held or standing before the person, or resting on them."""
         rows = torch.nonzero(self._dice.chance(len(times), options.occluder * 0.65)).flatten()
         if len(rows) == 0:
-            return front
+            return []
         objects = self._levels[layers.sprite_level(options.height)][2]
         chosen = self._dice.integers(len(rows), low=0, high=len(objects) - 1)
         sprites = objects[chosen][:, None].float().mul_(1 / 255)
         if options.photometric > 0:
             sprites = harmonise(sprites, scene[rows], self._dice)
         aspect = options.width / options.height
-        place = layers.held_thing(self._dice, times[rows], aspect=aspect, strength=options.motion)
-        grid = layers.sprite_grid(place, options.height, options.width, grounded=False)
-        return [*front, (rows, layers.sample(sprites, grid))]
+        where = layers.held_thing(self._dice, times[rows], aspect=aspect, strength=options.motion)
+        if options.resting > 0:
+            rests = self._dice.chance(len(rows), options.resting)
+            spot, colour = layers.spot_on(self._dice, person[rows, 0], aspect)
+            where = layers.resting(where, _rows_of(place, rows), spot, rests)
+            sprites = torch.where(rests.view(-1, 1, 1, 1, 1), coloured(sprites, colour, self._dice), sprites)
+        grid = layers.sprite_grid(where, options.height, options.width, grounded=False)
+        return [(rows, layers.sample(sprites, grid))]
 
     def _blend(self, scene: Tensor, person: Tensor, strength: float) -> Tensor:
         """The person over the scene; a third of them with a shadow behind and light wrapped round the outline."""
@@ -248,7 +256,7 @@ class ClipMaker:
         frames = camera(frames, dice, strength)
         visible = ~covered & (alpha.amax((2, 3, 4)) > _PRESENT)
         alpha = alpha * visible[..., None, None, None]
-        mask = given_mask(alpha[:, 0], dice)
+        mask = given_mask(alpha[:, 0], dice, rough=options.rough)
         unmasked = central & dice.chance(len(frames), options.no_mask)
         mask = torch.where(unmasked[:, None, None, None], -1.0, mask)
         return Clip(frames, alpha, mask, central, visible)

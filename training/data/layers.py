@@ -6,7 +6,7 @@ y is 0 at the top and 1 at the bottom.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -218,3 +218,33 @@ def held_thing(dice: Dice, times: Tensor, *, aspect: float, strength: float) -> 
         flip=dice.sign(count),
         nodes=torch.zeros(count, frames, 2, 5, 5, device=times.device),
     )
+
+
+def spot_on(dice: Dice, person: Tensor, aspect: float) -> tuple[Tensor, Tensor]:
+    """A random spot [n, 2] (x, y) on each person of one RGBA frame [n, 4, H, W], and the colour [n, 3] there."""
+    thin = F.avg_pool2d(person, 8, ceil_mode=True)
+    height, width = thin.shape[-2:]
+    weight = thin[:, 3].flatten(1)
+    nth = dice.uniform(len(person), 1) * weight.sum(1, keepdim=True)
+    chosen = (weight.cumsum(1) < nth).sum(1).clamp(max=height * width - 1)
+    x = ((chosen % width + 0.5) / width - 0.5) * aspect
+    y = (chosen // width + 0.5) / height
+    colour = thin[:, :3].flatten(2).gather(2, chosen.view(-1, 1, 1).expand(-1, 3, 1))[:, :, 0]
+    return torch.stack([x, y], 1), colour
+
+
+def resting(thing: Placement, person: Placement, spot: Tensor, rests: Tensor) -> Placement:
+    """`thing`, but in the rows `rests` [n] it lies at `spot` [n, 2] of the first frame and goes where its person does.
+
+    It slips there by a third of what it would have moved by itself.
+    """
+
+    def gone(place: Tensor) -> Tensor:
+        return place - place[:, :1]
+
+    def either(one: Tensor, other: Tensor) -> Tensor:
+        return torch.where(rests[:, None], one, other)
+
+    x = spot[:, :1] + gone(person.x) + gone(thing.x) / 3
+    y = spot[:, 1:] + gone(person.y) + gone(thing.y) / 3 + (_PIVOT - 0.5) * thing.scale
+    return replace(thing, x=either(x, thing.x), y=either(y, thing.y))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,12 +13,17 @@ from training.data.dice import Dice
 _MOST_PIXELS = 7  # of growth or shrinkage, in a frame of 192 rows or more
 
 
-def given_mask(alpha: Tensor, dice: Dice) -> Tensor:
-    """A degraded 0/1 mask (sometimes soft) [n, 1, H, W] of `alpha` [n, 1, H, W]; never much smaller than the person."""
+def given_mask(alpha: Tensor, dice: Dice, *, rough: float = 0.0) -> Tensor:
+    """A degraded 0/1 mask (sometimes soft) [n, 1, H, W] of `alpha` [n, 1, H, W]; never much smaller than the person.
+
+    A share `rough` of them are polygons of few corners, as one draws with a dozen clicks.
+    """
     n, _, height, width = alpha.shape
     true = (alpha > 0.5).float()
     mask = torch.where(_column(dice.chance(n, 0.25)), _coarse(true, dice), true)
     mask = _regrown(mask, dice)
+    if rough > 0:
+        mask = torch.where(_column(dice.chance(n, rough)), _polygons(true, dice), mask)
     mask = torch.where(_column(dice.chance(n, 0.12)), _with_part_missing(mask, dice, height, width), mask)
     kept = (mask * true).sum((1, 2, 3)) > 0.5 * true.sum((1, 2, 3))
     mask = torch.where(_column(kept), mask, true)
@@ -46,6 +53,20 @@ def _coarse(mask: Tensor, dice: Dice) -> Tensor:
     cells = dice.integer(10, 28)
     small = F.adaptive_avg_pool2d(mask, (cells, max(round(cells * size[1] / size[0]), 4)))
     return (F.interpolate(small, size, mode="bilinear") > 0.5).float()
+
+
+def _polygons(mask: Tensor, dice: Dice) -> Tensor:
+    """Masks drawn as the largest outline through 8 to 24 of its points, evenly spread from a random one on."""
+    filled = np.zeros((len(mask), *mask.shape[-2:]), np.float32)
+    corners = dice.integers(len(mask), low=8, high=24).tolist()
+    starts = dice.uniform(len(mask)).tolist()
+    for shape, drawn, count, start in zip((mask[:, 0] > 0.5).cpu().numpy(), filled, corners, starts, strict=True):
+        outlines, _ = cv2.findContours(shape.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        if outlines:
+            outline = max(outlines, key=cv2.contourArea)
+            chosen = (np.arange(count) + start) * len(outline) / count
+            cv2.fillPoly(drawn, [outline[chosen.astype(int) % len(outline)]], 1.0)
+    return torch.from_numpy(filled).to(mask)[:, None]
 
 
 def _with_part_missing(mask: Tensor, dice: Dice, height: int, width: int) -> Tensor:

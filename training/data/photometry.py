@@ -132,6 +132,14 @@ def harmonise(sprites: Tensor, scene: Tensor, dice: Dice) -> Tensor:
     return torch.cat([rgb, sprites[:, :, 3:]], 2)
 
 
+def coloured(sprites: Tensor, colour: Tensor, dice: Dice) -> Tensor:
+    """Sprites [n, K, 4, s, s] with most of their own colours lost to about `colour` [n, 3], in another light."""
+    n = len(sprites)
+    near = (colour * dice.uniform(n, 1, low=0.6, high=1.4) + dice.normal(n, 3, sigma=0.05)).clamp(0, 1)
+    weight = dice.uniform(n, 1, 1, 1, 1, low=0.5)
+    return torch.cat([torch.lerp(sprites[:, :, :3], near.reshape(n, 1, 3, 1, 1), weight), sprites[:, :, 3:]], 2)
+
+
 def _moments(rgb: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and spread [n, 3] of RGB [n, 3, h, w] under a weight [n, 1, h, w]."""
     total = weight.sum((-2, -1)).clamp(min=1e-3)

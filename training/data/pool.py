@@ -84,7 +84,7 @@ class ReplayPool:
         visible = torch.where(reverse[:, None], kept.visible.flip(1), kept.visible)
         frames = _recoloured(frames.float().mul_(1 / 255), dice)
         alpha = alpha.float().mul_(1 / 255)
-        mask = given_mask(alpha[:, 0], dice)
+        mask = given_mask(alpha[:, 0], dice, rough=options.rough)
         unmasked = kept.central & dice.chance(n, options.no_mask)
         mask = torch.where(unmasked[:, None, None, None], -1.0, mask)
         return Clip(frames, alpha, mask, kept.central, visible)
