@@ -57,11 +57,11 @@ class Trainee(nn.Module):
         kind = clip.frames.device.type
         with torch.autocast(kind, dtype=torch.bfloat16):
             answers = unroll(self.net, clip.frames, clip.mask, plan)
-        parts = loss_parts(answers, clip, plan, phase)
+        parts = loss_parts(answers, clip, phase)
         return torch.stack(list(parts.values())).sum(), parts
 
 
-def loss_parts(answers: Unrolled, clip: Clip, plan: Plan, phase: Phase) -> dict[str, Tensor]:
+def loss_parts(answers: Unrolled, clip: Clip, phase: Phase) -> dict[str, Tensor]:
     """Returns every weighted part of the loss by name; their sum is minimised."""
     truth = clip.alpha
     value = losses.one_sided(answers.raw, truth)
