@@ -6,7 +6,7 @@ frames. Step by step, each call starts from the reference's state: what is measu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -99,8 +99,8 @@ def measure_drift(engine: Engine, reference: Engine, *, frames: int) -> Drift:
     for call in calls(reference.contract, frames):
         alpha, state = _answer(engine, call, state)
         expected, expected_state = _answer(reference, call, expected_state)
-        errors.append(_error(alpha, expected))
-    return _drift(errors)
+        errors.append(error_of(alpha, expected))
+    return drift_of(errors)
 
 
 def measure_steps(engine: Startable, reference: EagerEngine, *, frames: int) -> Drift:
@@ -114,8 +114,8 @@ def measure_steps(engine: Startable, reference: EagerEngine, *, frames: int) -> 
         values, state = reference.opened(state)
         alpha, _ = _answer(engine, call, engine.state_of(values))
         expected, state = _answer(reference, call, state)
-        errors.append(_error(alpha, expected))
-    return _drift(errors)
+        errors.append(error_of(alpha, expected))
+    return drift_of(errors)
 
 
 def _answer(engine: Engine, call: Call, state: State) -> tuple[Array, State]:
@@ -123,7 +123,7 @@ def _answer(engine: Engine, call: Call, state: State) -> tuple[Array, State]:
     return engine.step(frame, call.mask, call.gates, state)
 
 
-def _error(alpha: Array, expected: Array) -> tuple[float, float]:
+def error_of(alpha: Array, expected: Array) -> tuple[float, float]:
     """Returns mean and greatest |difference|. Bytes are compared with the reference's bytes: rounding is no error."""
     found, right = alpha.astype(np.float64), expected.astype(np.float64)
     if alpha.dtype == np.uint8:
@@ -132,7 +132,8 @@ def _error(alpha: Array, expected: Array) -> tuple[float, float]:
     return float(difference.mean()), float(difference.max())
 
 
-def _drift(errors: list[tuple[float, float]]) -> Drift:
+def drift_of(errors: Sequence[tuple[float, float]]) -> Drift:
+    """Returns the drift over calls with these errors, one at least."""
     means, greatests = zip(*errors, strict=True)
     return Drift(means, greatests)
 

@@ -6,18 +6,18 @@ they are then put together, each that leaves the step well within the tolerance.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import prod
 from pathlib import Path
 
-import numpy as np
 from onnx import ModelProto, shape_inference
 
-from export.check import Drift, Startable, Tolerance
+from export.check import Drift, Startable, Tolerance, drift_of, error_of
 from export.quantise import Quantiser
 from export.rehearsal import Call, Recorder, rehearse
+from export.scaling import shape_of
 from rtmatte.backends.ort import OrtEngine
 from rtmatte.contract import ALPHA, FRAME, GATES, MASK, Gates
 from rtmatte.engine import open_engine
@@ -77,14 +77,14 @@ class Block:
     name: str
     convolutions: tuple[str, ...]
     products: int  # multiplications of a step
-    seen: bool  # whether a step's alpha depends on it; else it is the state's alone
+    seen: bool  # whether a step's own alpha depends on it; else only the next state does
     worth: bool = True  # whether int8 is faster
 
 
 def blocks_of(plain: ModelProto) -> list[Block]:
     """Returns the blocks of a graph in its order; its shapes are static, its weights constants named as in PyTorch."""
     graph = shape_inference.infer_shapes(plain).graph
-    shapes = {value.name: _shape(value) for value in (*graph.value_info, *graph.output)}
+    shapes = {value.name: shape_of(value) for value in (*graph.value_info, *graph.output)}
     sizes = {tensor.name: tuple(tensor.dims) for tensor in plain.graph.initializer}
     before_alpha = _before(plain, ALPHA)
     found: dict[str, list[tuple[str, int, bool]]] = {}
@@ -117,20 +117,20 @@ def choose(quantiser: Quantiser, calls: Sequence[Call], tolerance: Tolerance) ->
     """
     blocks = blocks_of(quantiser.plain)
 
-    def tried(taken: Iterable[Block], on: Sequence[Call] = calls) -> Choice:
-        kept = {block.name for block in taken}
-        floating = frozenset(name for block in blocks if block.name not in kept for name in block.convolutions)
-        share = sum(b.products for b in blocks if b.name in kept) / sum(b.products for b in blocks)
+    total = sum(block.products for block in blocks)
+
+    def tried(taken: Collection[Block], on: Sequence[Call] = calls) -> Choice:
+        floating = frozenset(name for block in blocks if block not in taken for name in block.convolutions)
+        share = sum(block.products for block in taken) / total
         return Choice(floating, share, measure_calls(OrtEngine(quantiser.draft(floating=floating)), on))
 
     best = tried(blocks)
     if best.drift.within(tolerance):
         return best
     few = calls[-1::-RANKED][::-1]
-    least = LEAST * sum(block.products for block in blocks)
     taken = [block for block in blocks if not block.seen]
     best = tried(taken)
-    candidates = [block for block in blocks if block.seen and block.worth and block.products >= least]
+    candidates = [block for block in blocks if block.seen and block.worth and block.products >= LEAST * total]
     errors = {block.name: tried([block], few).drift.mean for block in candidates}
     for block in by_cost(candidates, errors):
         more = tried([*taken, block])
@@ -150,12 +150,10 @@ def measure_calls(engine: Startable, calls: Iterable[Call]) -> Drift:
     for call in calls:
         gates = Gates(*(call.given[name] for name in GATES))
         alpha, _ = engine.step(call.given[FRAME], call.given[MASK], gates, engine.state_of(call.given))
-        difference = np.abs(alpha.astype(np.float64) - call.alpha)
-        errors.append((float(difference.mean()), float(difference.max())))
+        errors.append(error_of(alpha, call.alpha))
     if not errors:
         raise InputError("expected calls to compare, found none")
-    means, greatests = zip(*errors, strict=True)
-    return Drift(means, greatests)
+    return drift_of(errors)
 
 
 def _in_branch(weight: str) -> bool:
@@ -166,19 +164,15 @@ def _in_branch(weight: str) -> bool:
 
 def _module(weight: str) -> str:
     """Returns the module that a convolution belongs to by its weight's name: `a.stage` of `a.stage.2.conv1.weight`."""
-    parts = _named(weight.removesuffix(".weight").split("."))
-    return ".".join(_named(parts[:-1])) or weight
+    parts = _without_numbers(weight.removesuffix(".weight").split("."))
+    return ".".join(_without_numbers(parts[:-1])) or weight
 
 
-def _named(parts: list[str]) -> list[str]:
-    """Returns a path of modules without the numbers at its end: those of a list or a sequence."""
+def _without_numbers(parts: list[str]) -> list[str]:
+    """Returns a path of modules without the numbers at its end: places in a list or a sequence."""
     while parts and parts[-1].isdigit():
         parts = parts[:-1]
     return parts
-
-
-def _shape(value: object) -> tuple[int, ...]:
-    return tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim)  # type: ignore[attr-defined]
 
 
 def _before(model: ModelProto, result: str) -> set[str]:

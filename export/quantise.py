@@ -26,7 +26,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from export.rehearsal import Call
 from export.rounding import correlations, rounded
-from export.scaling import ChannelRanges, Ranges, Scales, Scaling, keep_blocked, scale_channels
+from export.scaling import ChannelRanges, Ranges, Scales, Scaling, keep_blocked, maker_of, scale_channels
 from rtmatte.backends.ort import OrtEngine
 from rtmatte.contract import METADATA_KEY
 from rtmatte.engine import self_test
@@ -39,7 +39,7 @@ from rtmatte.step import Array
 QUANTISED = ("Conv", "Relu")
 
 WATCHED_EVERY = 3  # calls, of which ranges are taken
-KEPT = 6  # of those, whose pictures weights are rounded for
+SAMPLES = 6  # of those, which weights are rounded for
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +67,11 @@ class Quantiser:
         if "calibration_cache_path" not in signature(quantize_static).parameters:
             raise BackendMissing("int8 graphs are made with ONNX Runtime 1.32 or newer; pip install -U onnxruntime")
         self._folder = tempfile.TemporaryDirectory()
-        self._plain, self._ranges = Path(self._folder.name, "plain.onnx"), Path(self._folder.name, "ranges.json")
+        self._plain, self._cache = Path(self._folder.name, "plain.onnx"), Path(self._folder.name, "ranges.json")
         quant_pre_process(graph, self._plain, skip_symbolic_shape=True)  # weights become constants, shapes are noted
         self._weights: dict[str, Weights] = {}  # by the names of their convolutions
         self.plain = onnx.load(self._plain)
-        self._calls, self._kept, self._channels = calls, list[dict[str, Array]](), Ranges()
+        self._calls, self._samples, self._ranges = calls, list[dict[str, Array]](), Ranges()
 
     def __enter__(self) -> Self:
         return self
@@ -99,27 +99,14 @@ class Quantiser:
     def draft(self, *, floating: Collection[str] = ()) -> Path:
         """Returns where it wrote the same without self-test and seal, for trying; the next draft is written there."""
         path = Path(self._folder.name, "draft.onnx")
-        if not self._channels:
+        if not self._ranges:
             self._calibrate()
-        kept = {node.name for node in self.plain.graph.node if node.name in floating}
-        kept |= {node.name for node in self.plain.graph.node if node.op_type == "Relu" and not self._wanted(node, kept)}
-        quantize_static(
-            self._plain,
-            path,
-            _Reader(self._kept),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(QUANTISED),
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            nodes_to_exclude=sorted(kept),
-            calibration_cache_path=self._ranges,
-        )
+        self._quantise(path, floating)
         model = onnx.load(path)
         _spare_floats(model)
         made = {output: node for node in model.graph.node for output in node.output}
         in_int8 = [node for node in model.graph.node if _in_int8(node, made)]
-        scaling = scale_channels(model, [node.name for node in in_int8], self._channels)
+        scaling = scale_channels(model, [node.name for node in in_int8], self._ranges)
         self._round(in_int8, scaling)
         self._place(model, in_int8, scaling)
         keep_blocked(model)
@@ -135,26 +122,49 @@ class Quantiser:
         return path
 
     def _calibrate(self) -> None:
-        """Takes the ranges of the maps over some of the calls, and keeps some of those."""
+        """Takes the ranges of the maps over some of the calls, and keeps what some of those were given."""
         ranges = ChannelRanges(self._plain)
         for call in islice(self._calls, 0, None, WATCHED_EVERY):
             ranges.see(call.given)
-            if len(self._kept) < KEPT:
-                self._kept.append(call.given)
-        self._channels = ranges.found
+            if len(self._samples) < SAMPLES:
+                self._samples.append(call.given)
+        self._ranges = ranges.found
+
+    def _quantise(self, path: Path, floating: Collection[str]) -> None:
+        """Writes ONNX Runtime's own int8 graph to `path`: one scale a map, weights rounded each by itself.
+
+        What a draft keeps of it is where maps enter int8 and leave it.
+        """
+        excluded = set(floating)
+        excluded |= {
+            node.name for node in self.plain.graph.node if node.op_type == "Relu" and not self._wanted(node, floating)
+        }
+        quantize_static(
+            self._plain,
+            path,
+            _Reader(self._samples),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(QUANTISED),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=sorted(excluded),
+            calibration_cache_path=self._cache,
+        )
 
     def _round(self, convolutions: Iterable[NodeProto], scaling: Scaling) -> None:
-        """Finds the weights of convolutions that have none yet, those of a row rounded together, not each by itself."""
+        """Finds the weights of convolutions that have none yet: those of a row are rounded together, for the inputs
+        they meet, and only those of grouped convolutions each by itself."""
         names = {node.name for node in convolutions} - self._weights.keys()
         plain = {tensor.name: tensor for tensor in self.plain.graph.initializer}
         shapes = {name: tuple(tensor.dims) for name, tensor in plain.items()}
         new = [node for node in self.plain.graph.node if node.name in names]
         whole = [node for node in new if _groups(node) == 1]
-        for node in new:
+        for node in (node for node in new if _groups(node) > 1):
             weight, steps = _scaled(node, numpy_helper.to_array(plain[node.input[1]]), scaling.taken[node.name])
             codes = np.rint(weight / steps[:, None, None, None]).astype(np.int8)
             self._weights[node.name] = Weights(codes, steps)
-        for node, correlation in correlations(self._plain, whole, shapes, self._kept):
+        for node, correlation in correlations(self._plain, whole, shapes, self._samples):
             scale = scaling.taken[node.name]
             weight, steps = _scaled(node, numpy_helper.to_array(plain[node.input[1]]), scale)
             each = np.repeat(scale.astype(np.float64), weight[0, 0].size)
@@ -204,10 +214,7 @@ def _before_rounding(name: str, made: Mapping[str, NodeProto]) -> str:
     fine = made.get(coarse.input[0]) if coarse is not None and coarse.op_type == "DequantizeLinear" else None
     if fine is None or fine.op_type != "QuantizeLinear":
         return name
-    maker = made.get(fine.input[0])
-    if maker is not None and maker.op_type == "Relu":
-        maker = made.get(maker.input[0], maker)
-    return name if maker is not None and _in_int8(maker, made) else fine.input[0]
+    return name if _in_int8(maker_of(fine.input[0], made), made) else fine.input[0]
 
 
 def _scaled(node: NodeProto, weight: Array, scale: Scales) -> tuple[Array, NDArray[np.float64]]:

@@ -25,13 +25,12 @@ BLOCK = 128  # weights of a row between two updates of the rest of it
 Floats = NDArray[np.float64]
 
 
-def rounded(weight: Array, scale: Array, correlation: Floats) -> NDArray[np.int8]:
-    """Returns `weight` [O,I,kh,kw] as whole numbers of `scale` [O] that change the outputs least, all within +-127.
+def rounded(weight: Array, steps: Array, correlation: Floats) -> NDArray[np.int8]:
+    """Returns `weight` [O,I,kh,kw] as whole numbers of `steps` [O] that change the outputs least, all within +-127.
 
     `correlation` [K,K], K = I*kh*kw, holds the mean products of the inputs, in the order of the weights.
     """
     rest = weight.reshape(len(weight), -1).astype(np.float64)
-    steps = scale.astype(np.float64)
     count = rest.shape[1]
     damped = correlation + (DAMPING * np.trace(correlation) / count + 1e-12) * np.eye(count)
     upper = np.linalg.cholesky(np.linalg.inv(damped)).T
@@ -64,9 +63,10 @@ def correlations(
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     for begin in range(0, len(convolutions), TOGETHER):
         nodes = convolutions[begin : begin + TOGETHER]
+        inputs = dict.fromkeys(node.input[0] for node in nodes)
         sums: list[Floats] = [np.zeros(()) for _ in nodes]
         for call in given:
-            made = [name for name in dict.fromkeys(node.input[0] for node in nodes) if name not in call]
+            made = [name for name in inputs if name not in call]
             maps = call | dict(zip(made, session.run(made, call) if made else (), strict=True))
             for index, node in enumerate(nodes):
                 patches = _patches(node, maps[node.input[0]], shapes[node.input[1]])

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
 
 from rtmatte.step import Array
 
@@ -35,7 +35,7 @@ class ChannelRanges:
         model = onnx.load(graph)
         nodes = [node for node in model.graph.node if node.op_type in ("Conv", "Relu")]
         maps = dict.fromkeys(name for node in nodes for name in (node.input[0], *node.output))
-        ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in model.graph.value_info}
+        ranks = {value.name: len(shape_of(value)) for value in model.graph.value_info}
         self._names = [name for name in maps if ranks.get(name, 4) == 4]
         model.graph.initializer.append(numpy_helper.from_array(np.array([0, 2, 3]), "range_axes"))
         del model.graph.output[:]
@@ -45,12 +45,12 @@ class ChannelRanges:
                 model.graph.node.append(helper.make_node(kind, [name, "range_axes"], [result], result, keepdims=0))
                 model.graph.output.append(helper.make_empty_tensor_value_info(result))
         self._session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        self._taken = {value.name for value in self._session.get_inputs()}
         self.found: Ranges = {}
 
     def see(self, given: Mapping[str, Array]) -> None:
         """Widens the ranges by what one call makes of the maps."""
-        taken = {value.name for value in self._session.get_inputs()}
-        ends = self._session.run(None, {name: array for name, array in given.items() if name in taken})
+        ends = self._session.run(None, {name: array for name, array in given.items() if name in self._taken})
         for name, low, high in zip(self._names, ends[::2], ends[1::2], strict=True):
             before = self.found.get(name, (low, high))
             self.found[name] = np.minimum(before[0], low), np.maximum(before[1], high)
@@ -104,7 +104,7 @@ class _Scaler:
 
     def _scale(self, quantize: NodeProto) -> None:
         source = quantize.input[0]
-        maker = self._maker(source)
+        maker = maker_of(source, self._made)
         low, high = self._ranges[source.removesuffix("_QuantizeLinear_Input")]  # put to the name of a graph's output
         if not numpy_helper.to_array(self._tensors[quantize.input[2]]).any():
             low = np.zeros_like(low)  # a Relu became the rounding's lower end
@@ -138,13 +138,6 @@ class _Scaler:
         for user, _ in inside:
             self._scaling.taken[user.name] = scale
 
-    def _maker(self, name: str) -> NodeProto:
-        """Returns what makes a map, before its Relu; an empty node for an input."""
-        maker: NodeProto = self._made.get(name, NodeProto())
-        if maker.op_type == "Relu":
-            maker = self._made.get(maker.input[0], maker)
-        return maker
-
     def _product(self, name: str, result: str, factors: Scales) -> str:
         constant = self._constant(f"{result}_by", factors[None, :, None, None])
         node = helper.make_node("Mul", [name, constant], [result], result)
@@ -157,16 +150,27 @@ class _Scaler:
         return name
 
 
+def maker_of(name: str, made: Mapping[str, NodeProto]) -> NodeProto:
+    """Returns the node that makes a map, before its Relu; an empty one for an input. `made` is by what nodes give."""
+    maker = made.get(name, NodeProto())
+    return made.get(maker.input[0], maker) if maker.op_type == "Relu" else maker
+
+
+def shape_of(value: ValueInfoProto) -> tuple[int, ...]:
+    """Returns the shape of a tensor of a graph, 0 where it is not known."""
+    return tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim)
+
+
 def _held_by_channel(name: str, made: Mapping[str, NodeProto]) -> bool:
-    """Returns whether a map comes straight from convolutions in float32.
+    """Returns whether a map comes straight from convolutions in float32, or from upsampling one of theirs.
 
     ONNX Runtime then holds it channel by channel, and QuantizeLinear with an axis takes half the time of a Mul before a
     plain one; with channels last, as beside convolutions in int8, it took 7 ns a number, not 0.14.
     """
-    node = made.get(name, NodeProto())
-    if node.op_type == "Relu":
-        node = made.get(node.input[0], node)
-    ends = node.input if node.op_type == "Add" else [name if node.op_type != "Conv" else node.output[0]]
+    maker = maker_of(name, made)
+    if maker.op_type == "Conv":
+        return True
+    ends = maker.input if maker.op_type == "Add" else [name]
     return all(made.get(end, NodeProto()).op_type in ("Conv", "Resize") for end in ends)
 
 
@@ -178,23 +182,20 @@ def keep_blocked(model: ModelProto) -> None:
     at 512x288. The node is added at the graph's end, out of order.
     """
     graph = onnx.shape_inference.infer_shapes(model).graph
-    widths = {value.name: value.type.tensor_type.shape.dim[1].dim_value for value in graph.value_info if _ranked(value)}
+    shapes = {value.name: shape_of(value) for value in graph.value_info}
+    widths = {name: shape[1] for name, shape in shapes.items() if len(shape) == 4}
     made = {output: node for node in model.graph.node for output in node.output}
     sums = [node for node in model.graph.node if node.op_type == "Add"]
     for total in sums:
-        ends = [made[name] for name in total.input if name in made]
-        if {node.op_type for node in ends} != {"Resize", "Conv"}:
+        ends = {made[name].op_type: made[name] for name in total.input if name in made}
+        if ends.keys() != {"Resize", "Conv"}:
             continue
-        for resize in (node for node in ends if node.op_type == "Resize"):
-            source, width = resize.input[0], widths.get(resize.input[0], 0)
-            if width and made.get(source, NodeProto()).op_type != "Conv":
-                weight, result = f"{resize.name}_ones", f"{resize.name}_blocked"
-                ones = np.ones((width, 1, 1, 1), np.float32)
-                model.graph.initializer.append(numpy_helper.from_array(ones, weight))
-                node = helper.make_node("Conv", [source, weight], [result], result, group=width, kernel_shape=[1, 1])
-                model.graph.node.append(node)
-                resize.input[0] = result
-
-
-def _ranked(value: object) -> bool:
-    return len(value.type.tensor_type.shape.dim) == 4  # type: ignore[attr-defined]
+        resize = ends["Resize"]
+        source, width = resize.input[0], widths.get(resize.input[0], 0)
+        if width and made.get(source, NodeProto()).op_type != "Conv":
+            weight, result = f"{resize.name}_ones", f"{resize.name}_blocked"
+            ones = np.ones((width, 1, 1, 1), np.float32)
+            model.graph.initializer.append(numpy_helper.from_array(ones, weight))
+            node = helper.make_node("Conv", [source, weight], [result], result, group=width, kernel_shape=[1, 1])
+            model.graph.node.append(node)
+            resize.input[0] = result

@@ -124,3 +124,8 @@ class EnvironmentFault(RtmatteError):
 
 class StopRequested(RtmatteError):
     """The user asked for the end from inside an output, by closing its window; outputs are finished, nothing failed."""
+
+
+def first_line(error: Exception) -> str:
+    """Returns what a library's error says, in one line: the first of its text, else what kind of error it is."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

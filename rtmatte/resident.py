@@ -2,8 +2,8 @@
 
 Per stream there are two sets of state that are swapped, and the work of each direction is captured into graphs once it
 has run plainly. Per frame one block goes up (frame and gates; the mask only with a seed), and one alpha comes down, for
-whoever judges it; who draws on the device may have both lent. Of
-a head and its tail, the head's alpha is waited for and the tail is not: the state is updated while the caller draws.
+whoever judges it; who draws on the device may have both lent. Of a head and its tail, the head's alpha is waited for
+and the tail is not: the state is updated while the caller draws.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from rtmatte.cuda import CAPTURING, Bytes, Memory
-from rtmatte.errors import BackendMissing, EngineError
+from rtmatte.errors import BackendMissing, EngineError, first_line
 
 try:
     import torch
@@ -157,5 +157,4 @@ def failures_as_ours() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise EngineError(f"PyTorch says: {reason}") from error
+        raise EngineError(f"PyTorch says: {first_line(error)}") from error

@@ -1,4 +1,4 @@
-"""What the tests of the command line share: a fake engine behind every verb, and a short clip of the made scene."""
+"""What tests of several modules share: a fake engine behind every verb, a short clip of the made scene, the toy."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import pytest
 
 from rtmatte.backends.fake import FakeEngine
 from rtmatte.clock import ManualClock
+from rtmatte.contract import Contract
 from rtmatte.imaging import save_png
 from rtmatte.sinks.video import VideoSink
 from rtmatte.sources.synthetic import SyntheticSource
 from rtmatte.step import Engine
+from tests.fake_cuda import FakeDevice
+from tests.toy_model import toy_contract
 
 CLIP_SIZE, CLIP_FRAMES = (64, 48), 12
 
@@ -58,6 +61,18 @@ def clip(scene: SyntheticSource, tmp_path_factory: pytest.TempPathFactory) -> Pa
         for frame in islice(scene, CLIP_FRAMES):
             sink.write(frame)
     return path
+
+
+@pytest.fixture
+def contract() -> Contract:
+    """The contract of the toy, one row of it."""
+    return toy_contract()
+
+
+@pytest.fixture
+def device() -> FakeDevice:
+    """A GPU that records."""
+    return FakeDevice()
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from rtmatte.contract import ALPHA, FRAME, MASK, SEED, SETTLE, WRITE, Contract, 
 from rtmatte.cuda import Memory
 from rtmatte.errors import EngineError
 from rtmatte.plan.api import PlanTensor
+from rtmatte.resident import ResidentEngine
 from tests.toy_model import BANK, LAST
 
 Bytes = NDArray[np.uint8]
@@ -148,6 +149,12 @@ class FakePlan:
 
     def _array(self, tensor: PlanTensor, address: int) -> NDArray[Any]:
         return self._device.at(address, tensor.nbytes).view(tensor.dtype).reshape(tensor.shape)
+
+
+def engine_of(contract: Contract, device: FakeDevice, *roles: str, capturable: bool = True) -> ResidentEngine:
+    """Returns an engine of the toy: of its whole step, or of the plans of those roles."""
+    plans = [FakePlan(contract, device, role=role, capturable=capturable) for role in roles or ("step",)]
+    return ResidentEngine(contract, plans, device, backend="recording")
 
 
 def _tensors(contract: Contract, role: str) -> Iterable[PlanTensor]:

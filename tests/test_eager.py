@@ -4,41 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from rtmatte.backends.eager import EagerEngine
-from rtmatte.contract import FRAME, MASK, Contract, Gates
+from rtmatte.contract import Contract, Gates
 from rtmatte.engine import open_engine
 from rtmatte.errors import BackendError, EngineError, ModelError, StateConsumed
 from tests.assertions import assert_equal_but_rounding
-from tests.toy_model import ToyInNumpy, toy_contract
-
-
-class Toy(nn.Module):
-    """The toy of `toy_model` in PyTorch."""
-
-    def forward(
-        self, frame: Tensor, mask: Tensor, seed: Tensor, settle: Tensor, write: Tensor, bank: Tensor, last: Tensor
-    ) -> tuple[Tensor, ...]:
-        seeding = seed[:, :, None, None] > 0.5
-        starting = torch.maximum(seed, settle)[:, :, None, None] > 0.5
-        bank, last = bank.masked_fill(seeding, 0), last.masked_fill(seeding, 0)
-        light = frame.mean(dim=3).unsqueeze(1) / 255
-        alpha = torch.where(seeding, mask, last / 2 + light / 4 + bank.amax(1, keepdim=True) / 4)
-        begun = torch.cat([alpha, torch.zeros_like(bank[:, 1:])], dim=1)
-        kept = torch.where(write[:, :, None, None] > 0.5, alpha, bank)
-        return alpha, torch.where(starting, begun, kept), alpha
-
-
-class Broken(nn.Module):
-    """A step whose shapes do not fit."""
-
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        return (tensors[0] @ tensors[1],)
+from tests.toy_model import ToyInNumpy, toy_contract, toy_inputs
+from tests.toy_torch import Broken, Toy
 
 
 @pytest.fixture
@@ -46,17 +20,11 @@ def contract() -> Contract:
     return toy_contract(batch=2)
 
 
-def inputs(contract: Contract, number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    rng = np.random.default_rng(number)
-    frame = rng.uniform(0, 255, contract.input(FRAME).shape).astype(np.float32)
-    return frame, rng.uniform(0, 1, contract.input(MASK).shape).astype(np.float32)
-
-
 def test_every_gate_gives_what_the_same_step_in_numpy_gives(contract: Contract) -> None:
     engine, reference = EagerEngine(Toy(), contract), ToyInNumpy(contract)
     state, gates = engine.new_state(), Gates.for_contract(contract)
     for number in range(8):
-        frame, mask = inputs(contract, number)
+        frame, mask = toy_inputs(contract, number)
         gates.clear()
         if number % 4 == 0:
             gates.set_seed(row=number // 4)
@@ -72,7 +40,7 @@ def test_every_gate_gives_what_the_same_step_in_numpy_gives(contract: Contract) 
 
 def test_consumed_state_and_closed_engine_are_refused(contract: Contract) -> None:
     engine, gates = EagerEngine(Toy(), contract), Gates.for_contract(contract)
-    frame, mask = inputs(contract, 0)
+    frame, mask = toy_inputs(contract, 0)
     state = engine.new_state()
     engine.step(frame, mask, gates, state)
 
@@ -85,7 +53,7 @@ def test_consumed_state_and_closed_engine_are_refused(contract: Contract) -> Non
 
 def test_failing_step_is_an_engine_error_in_one_line(contract: Contract) -> None:
     engine = EagerEngine(Broken(), contract)
-    frame, mask = inputs(contract, 0)
+    frame, mask = toy_inputs(contract, 0)
 
     with pytest.raises(EngineError, match=r"torch cpu failed in a step .* start the stream over") as caught:
         engine.step(frame, mask, Gates.for_contract(contract), engine.new_state())

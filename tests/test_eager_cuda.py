@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from export.check import Tolerance, measure_drift
 from rtmatte import models
 from rtmatte.backends.eager import EagerEngine
 from rtmatte.backends.eager_cuda import resident
 from rtmatte.backends.ort import OrtEngine
-from rtmatte.contract import FRAME, MASK, Contract, Gates
+from rtmatte.contract import Gates
 from rtmatte.engine import open_engine
 from rtmatte.errors import BackendError, EngineError
 from rtmatte.network import lite_step
@@ -23,39 +20,11 @@ from rtmatte.network.lite import Lite
 from rtmatte.torch_device import TorchDevice
 from tests.assertions import assert_equal_but_rounding
 from tests.gpu import gpu_or_skip
-from tests.toy_model import ToyInNumpy, toy_contract
+from tests.toy_model import ToyInNumpy, set_gate, toy_contract, toy_inputs
+from tests.toy_torch import Broken, Toy
 
 HALF_MEAN = 1e-3  # of the alpha, free-running: the network in half precision or on another backend
 SCHEDULE = ("seed", "settle", "frame", "write 1", "frame", "write 2", "frame", "seed", "frame", "frame")
-
-
-class Toy(nn.Module):
-    """The toy of `toy_model` in PyTorch."""
-
-    def forward(
-        self, frame: Tensor, mask: Tensor, seed: Tensor, settle: Tensor, write: Tensor, bank: Tensor, last: Tensor
-    ) -> tuple[Tensor, ...]:
-        seeding = seed[:, :, None, None] > 0.5
-        starting = torch.maximum(seed, settle)[:, :, None, None] > 0.5
-        bank, last = bank.masked_fill(seeding, 0), last.masked_fill(seeding, 0)
-        light = frame.mean(dim=3).unsqueeze(1) / 255
-        alpha = torch.where(seeding, mask, last / 2 + light / 4 + bank.amax(1, keepdim=True) / 4)
-        begun = torch.cat([alpha, torch.zeros_like(bank[:, 1:])], dim=1)
-        kept = torch.where(write[:, :, None, None] > 0.5, alpha, bank)
-        return alpha, torch.where(starting, begun, kept), alpha
-
-
-class Broken(nn.Module):
-    """A step whose shapes do not fit."""
-
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        return (tensors[0] @ tensors[1],)
-
-
-def inputs(contract: Contract, number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    rng = np.random.default_rng(number)
-    frame = rng.uniform(0, 255, contract.input(FRAME).shape).astype(np.float32)
-    return frame, rng.uniform(0, 1, contract.input(MASK).shape).astype(np.float32)
 
 
 @pytest.mark.parametrize("kind", ["cpu", pytest.param("cuda", marks=pytest.mark.needs_gpu)])
@@ -66,15 +35,10 @@ def test_every_gate_gives_what_the_same_step_in_numpy_gives(kind: str) -> None:
     engine = resident([(Toy(), contract)], TorchDevice(kind), backend=f"torch {kind}")
     reference, state, gates = ToyInNumpy(contract), engine.new_state(), Gates.for_contract(contract)
     for number, what in enumerate(SCHEDULE):
-        frame, mask = inputs(contract, number)
+        frame, mask = toy_inputs(contract, number)
         gates.clear()
         for row in range(2):
-            if what == "seed":
-                gates.set_seed(row)
-            elif what == "settle":
-                gates.set_settle(row)
-            elif what.startswith("write"):
-                gates.set_write(int(what.split()[1]), row)
+            set_gate(gates, what, row)
 
         alpha, state = engine.step(frame, mask, gates, state)
 
@@ -96,7 +60,7 @@ def test_lite_gives_what_it_gives_without_a_device() -> None:
 def test_failing_module_is_an_engine_error_in_one_line() -> None:
     contract = toy_contract()
     engine = resident([(Broken(), contract)], TorchDevice("cpu"), backend="torch cpu")
-    frame, mask = inputs(contract, 0)
+    frame, mask = toy_inputs(contract, 0)
 
     with pytest.raises(
         EngineError, match=r"torch cpu failed in a step \(PyTorch says: .*start the stream over"

@@ -31,11 +31,6 @@ from tests.toy_model import save_toy, toy_contract
 
 
 @pytest.fixture
-def contract() -> Contract:
-    return toy_contract()
-
-
-@pytest.fixture
 def sealed(contract: Contract, tmp_path: Path) -> Path:
     """Returns a toy model with its self-test, sealed."""
     return save_sealed(tmp_path / "toy.onnx", contract)

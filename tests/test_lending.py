@@ -15,7 +15,7 @@ from rtmatte.handover import Handover
 from rtmatte.lending import MOST
 from rtmatte.resident import ResidentEngine
 from rtmatte.step import Lender
-from tests.fake_cuda import FakeDevice, FakePlan
+from tests.fake_cuda import FakeDevice, engine_of
 from tests.toy_model import toy_contract
 
 Bytes = NDArray[np.uint8]
@@ -33,8 +33,7 @@ class Played:
     def __init__(self, *roles: str, capturable: bool = True) -> None:
         self.contract = in_bytes(toy_contract())
         self.device = FakeDevice()
-        plans = [FakePlan(self.contract, self.device, role=role, capturable=capturable) for role in roles or ("step",)]
-        self.engine = ResidentEngine(self.contract, plans, self.device, backend="recording")
+        self.engine = engine_of(self.contract, self.device, *roles, capturable=capturable)
         self._gates, self._state = Gates.for_contract(self.contract), self.engine.new_state()
         self._gates.set_seed()
         self.number = 0
@@ -151,7 +150,7 @@ def test_what_was_not_asked_for_is_not_lent_later() -> None:
 def test_floats_are_not_lent() -> None:
     contract = toy_contract()
     device = FakeDevice()
-    engine = ResidentEngine(contract, [FakePlan(contract, device)], device, backend="recording")
+    engine = engine_of(contract, device)
     gates, state = Gates.for_contract(contract), engine.new_state()
     for _ in range(3):
         _, state = engine.step(contract.input(FRAME).zeros(), None, gates, state)

@@ -26,11 +26,6 @@ from rtmatte.backends.ort import OrtEngine
 
 
 @pytest.fixture
-def contract() -> Contract:
-    return toy_contract()
-
-
-@pytest.fixture
 def toy(contract: Contract, tmp_path: Path) -> Path:
     return save_toy(tmp_path / "toy.onnx", contract)
 

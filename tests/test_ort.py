@@ -17,11 +17,6 @@ from tests.toy_model import gates_of, save_toy, toy_contract, toy_inputs
 
 
 @pytest.fixture
-def contract() -> Contract:
-    return toy_contract()
-
-
-@pytest.fixture
 def engine(contract: Contract, tmp_path: Path) -> OrtEngine:
     return OrtEngine(save_toy(tmp_path / "toy.onnx", contract), threads=1)
 

@@ -89,11 +89,6 @@ class Runtime:
 
 
 @pytest.fixture
-def contract() -> Contract:
-    return toy_contract()
-
-
-@pytest.fixture
 def runtime(contract: Contract, monkeypatch: pytest.MonkeyPatch) -> Runtime:
     """Puts a recording ONNX Runtime in the place of the real one."""
     fake = Runtime(contract, FakeDevice())

@@ -18,11 +18,6 @@ from rtmatte.errors import ContractError, ModelError
 from tests.toy_model import save_toy, toy_contract
 
 
-@pytest.fixture
-def contract() -> Contract:
-    return toy_contract()
-
-
 @pytest.mark.parametrize(("size", "planned"), [((1280, 720), True), ((1920, 1080), False)])
 def test_above_720p_no_second_block_of_memory_is_planned(
     size: tuple[int, int], planned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

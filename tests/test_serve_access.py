@@ -18,13 +18,27 @@ TOKEN = "0123456789abcdef0123456789abcdef"
 LOCKED = replace(OPTIONS, token=TOKEN)
 
 
+def bearer(key: str) -> dict[str, str]:
+    """The header that shows a key."""
+    return {"Authorization": f"Bearer {key}"}
+
+
+async def published(room: Room) -> dict[str, Any]:
+    """A session by an offer that nobody follows up, as the server answers it."""
+    given = {"type": "offer", "sdp": OBS_OFFER}
+    response = await room.client.post("/api/sessions", json=given, headers=bearer(TOKEN))
+    assert response.status == 201, await response.text()
+    answered: dict[str, Any] = await response.json()
+    return answered
+
+
 @pytest.mark.parametrize("path", ["/api/server", "/metrics", "/healthz", "/api/openapi.json", "/api/sessions/x"])
 def test_nothing_but_the_page_is_shown_without_the_token(path: str) -> None:
     async def scenario() -> None:
         async with serving(LOCKED) as room:
             refused = await room.client.get(path)
-            wrong = await room.client.get(path, headers={"Authorization": "Bearer " + "x" * 32})
-            right = await room.client.get(path, headers={"Authorization": f"Bearer {TOKEN}"})
+            wrong = await room.client.get(path, headers=bearer("x" * 32))
+            right = await room.client.get(path, headers=bearer(TOKEN))
 
             assert refused.status == wrong.status == 401
             assert refused.headers["WWW-Authenticate"].startswith("Bearer")
@@ -53,12 +67,10 @@ def test_the_key_of_the_address_logs_in_once_and_the_token_always() -> None:
 
 
 def test_a_viewing_key_lets_somebody_watch_its_stream_and_do_nothing_else() -> None:
-    token = {"Authorization": f"Bearer {TOKEN}"}
-
     async def scenario() -> None:
         async with serving(LOCKED) as room:
-            one, two = await _published(room, token), await _published(room, token)
-            key = {"Authorization": f"Bearer {one['viewing_key']}"}
+            one, two = await published(room), await published(room)
+            key = bearer(one["viewing_key"])
             offer = {"Content-Type": "application/sdp", **key}
             viewer = Client()
             viewer.connection.addTransceiver("video", direction="recvonly")
@@ -91,10 +103,10 @@ def test_a_viewing_key_lets_somebody_watch_its_stream_and_do_nothing_else() -> N
 def test_without_its_very_key_a_stream_is_not_watched(given: str) -> None:
     async def scenario() -> None:
         async with serving(LOCKED) as room:
-            published = await _published(room, {"Authorization": f"Bearer {TOKEN}"})
-            headers = {"Content-Type": "application/sdp", "Authorization": given.format(key=published["viewing_key"])}
+            stream = await published(room)
+            headers = {"Content-Type": "application/sdp", "Authorization": given.format(key=stream["viewing_key"])}
 
-            response = await room.client.post(f"/whep/{published['watch']}", data="v=0", headers=headers)
+            response = await room.client.post(f"/whep/{stream['watch']}", data="v=0", headers=headers)
 
             assert response.status in (400, 401) if not given.isascii() else response.status == 401
 
@@ -102,18 +114,16 @@ def test_without_its_very_key_a_stream_is_not_watched(given: str) -> None:
 
 
 def test_a_viewing_key_ends_with_its_session_and_is_random() -> None:
-    token = {"Authorization": f"Bearer {TOKEN}"}
-
     async def scenario() -> None:
         async with serving(LOCKED) as room:
-            one, two = await _published(room, token), await _published(room, token)
+            one, two = await published(room), await published(room)
             assert len({one["viewing_key"], one["watch"], one["id"], two["viewing_key"]}) == 4
             assert len(one["viewing_key"]) >= 32  # 192 bits
 
-            await room.client.delete(f"/api/sessions/{one['id']}", headers=token)
+            await room.client.delete(f"/api/sessions/{one['id']}", headers=bearer(TOKEN))
 
-            key = {"Content-Type": "application/sdp", "Authorization": f"Bearer {one['viewing_key']}"}
-            assert (await room.client.post(f"/whep/{one['watch']}", data="v=0", headers=key)).status == 401
+            headers = {"Content-Type": "application/sdp", **bearer(one["viewing_key"])}
+            assert (await room.client.post(f"/whep/{one['watch']}", data="v=0", headers=headers)).status == 401
 
     asyncio.run(scenario())
 
@@ -121,19 +131,18 @@ def test_a_viewing_key_ends_with_its_session_and_is_random() -> None:
 def test_guessing_viewing_keys_is_slowed_down_and_no_key_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with serving(replace(LOCKED, limits=replace(LIMITS, logins_per_minute=3))) as room:
-            published = await _published(room, {"Authorization": f"Bearer {TOKEN}"})
+            stream = await published(room)
             (broadcast,) = room.studio.broadcasts
+            path = f"/whep/{stream['watch']}"
             with caplog.at_level(logging.DEBUG):
-                statuses = []
-                for method in ("POST", "OPTIONS", "PATCH", "POST"):
-                    wrong = {"Authorization": "Bearer " + "x" * 32}
-                    path = f"/whep/{published['watch']}"
-                    statuses.append((await room.client.request(method, path, headers=wrong)).status)
-                right = {"Authorization": f"Bearer {published['viewing_key']}"}
-                await room.client.options(f"/whep/{published['watch']}", headers=right)
+                statuses = [
+                    (await room.client.request(method, path, headers=bearer("x" * 32))).status
+                    for method in ("POST", "OPTIONS", "PATCH", "POST")
+                ]
+                await room.client.options(path, headers=bearer(stream["viewing_key"]))
 
             assert statuses == [401, 401, 401, 429]
-            assert published["viewing_key"] not in caplog.text + repr(broadcast) + repr(vars(room.access))
+            assert stream["viewing_key"] not in caplog.text + repr(broadcast) + repr(vars(room.access))
 
     asyncio.run(scenario())
 
@@ -145,23 +154,14 @@ def test_relays_are_told_to_who_has_the_key_before_it_offers() -> None:
         async with serving(replace(LOCKED, ice_servers=(relay,))) as room:
             broadcast = room.studio._new_broadcast("page")
             path = f"/whep/{broadcast.watch}"
-            key = {"Authorization": f"Bearer {broadcast.viewing_key}"}
 
-            assert (await room.client.options(path, headers=key)).headers[
-                "Link"
-            ] == '<stun:127.0.0.1:9>; rel="ice-server"'
-            assert "Link" not in (await room.client.options(path)).headers
+            allowed = await room.client.options(path, headers=bearer(broadcast.viewing_key))
+            refused = await room.client.options(path)
+
+            assert allowed.headers["Link"] == '<stun:127.0.0.1:9>; rel="ice-server"'
+            assert "Link" not in refused.headers
 
     asyncio.run(scenario())
-
-
-async def _published(room: Room, headers: dict[str, str]) -> dict[str, Any]:
-    """A session by an offer that nobody follows up, as the server answers it."""
-    given = {"type": "offer", "sdp": OBS_OFFER}
-    response = await room.client.post("/api/sessions", json=given, headers=headers)
-    assert response.status == 201, await response.text()
-    answered: dict[str, Any] = await response.json()
-    return answered
 
 
 def test_guessing_tokens_is_slowed_down() -> None:
@@ -170,7 +170,7 @@ def test_guessing_tokens_is_slowed_down() -> None:
             statuses = [(await room.client.get("/api/server")).status for _ in range(5)]
 
             assert statuses == [401, 401, 401, 429, 429]
-            right = await room.client.get("/api/server", headers={"Authorization": f"Bearer {TOKEN}"})
+            right = await room.client.get("/api/server", headers=bearer(TOKEN))
             assert right.status == 200  # who knows the token does not wait for those who guess
 
     asyncio.run(scenario())

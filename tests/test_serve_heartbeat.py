@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.serving import GREEN, LIMITS, WHITE, Camera, Client, disc, serving, shows, until, with_limits
+from tests.serving import LIMITS, WHITE, Camera, Client, Room, disc, on_air, serving, until, with_limits
 
 
-def test_a_silent_peer_without_a_data_channel_frees_its_place() -> None:
+async def without_a_channel(room: Room) -> Client:
+    """A peer that sees itself; only its packets tell that it is there."""
+    client, _ = await on_air(room)
+    return client
+
+
+async def with_a_channel(room: Room) -> Client:
+    """A peer that hears heartbeats, and answers none."""
+    client = Client()
+    heard: list[object] = []
+    client.connection.createDataChannel("heartbeat").on("message", heard.append)
+    await client.publish(room, Camera(disc(WHITE)))
+    await until(lambda: heard)
+    return client
+
+
+@pytest.mark.parametrize(
+    ("come", "limits"),
+    [
+        pytest.param(without_a_channel, {"silence_wait": 0.8}, id="without a channel"),
+        pytest.param(with_a_channel, {"heartbeat_wait": 0.8, "silence_wait": 60.0}, id="sooner, with one"),
+    ],
+)
+def test_a_peer_that_falls_silent_frees_its_place(
+    come: Callable[[Room], Awaitable[Client]], limits: dict[str, float]
+) -> None:
     """The server's own wait, made short: nothing else tells it, for the peer says no goodbye."""
 
     async def scenario() -> None:
-        async with serving(with_limits(silence_wait=0.8)) as room:
-            client = Client()
-            await client.publish(room, Camera(disc(WHITE)))
-            await until(lambda: shows(client, middle=WHITE, around=GREEN))
+        async with serving(with_limits(**limits)) as room:
+            client = await come(room)
             assert room.studio.publishers == 1
 
             vanish(client)
@@ -28,33 +52,12 @@ def test_a_silent_peer_without_a_data_channel_frees_its_place() -> None:
     asyncio.run(scenario())
 
 
-def test_a_peer_with_a_channel_that_falls_silent_is_lost_sooner() -> None:
-    async def scenario() -> None:
-        async with serving(with_limits(heartbeat_wait=0.8, silence_wait=60.0)) as room:
-            client = Client()
-            heard: list[object] = []
-            client.connection.createDataChannel("heartbeat").on("message", heard.append)
-            await client.publish(room, Camera(disc(WHITE)))
-            await until(lambda: heard)
-
-            vanish(client)
-
-            await until(lambda: room.studio.publishers == 0)
-            await client.close()
-
-    asyncio.run(scenario())
-
-
 def test_a_peer_whose_heartbeats_are_lost_stays_while_its_packets_come() -> None:
     """After an outage a data channel waits for seconds before it sends again; pictures are back at once."""
 
     async def scenario() -> None:
         async with serving(with_limits(heartbeat_wait=0.8)) as room:
-            client = Client()
-            heard: list[object] = []
-            client.connection.createDataChannel("heartbeat").on("message", heard.append)
-            await client.publish(room, Camera(disc(WHITE)))
-            await until(lambda: heard)
+            client = await with_a_channel(room)
 
             seen = client.seen
             await until(lambda: client.seen > seen + 30)  # two seconds of pictures, and it never answered

@@ -34,11 +34,6 @@ def open_file(request: pytest.FixtureRequest) -> Open:
 
 
 @pytest.fixture
-def contract() -> Contract:
-    return toy_contract()
-
-
-@pytest.fixture
 def engine(contract: Contract, open_file: Open, tmp_path: Path) -> Engine:
     return open_file(save_toy(tmp_path / "toy.onnx", contract))
 

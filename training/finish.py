@@ -10,7 +10,6 @@ layer, so the graph stays as it is.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from copy import deepcopy
@@ -18,10 +17,9 @@ from pathlib import Path
 
 import torch
 
-from rtmatte.errors import ExitCode, RtmatteError
 from rtmatte.network import lite_step
 from rtmatte.network.lite import Lite
-from training.loop import write_then_rename
+from training.checkpoint import parser_of, write_made
 
 MARGIN = 0.02
 
@@ -58,18 +56,15 @@ def stretched(net: Lite, margin: float) -> Lite:
 
 def main() -> int:
     """Finishes checkpoints; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("checkpoint", type=Path, nargs="+")
-    parser.add_argument("--out", type=Path, required=True, help="the checkpoint to write")
     parser.add_argument("--margin", type=float, default=MARGIN, help="alpha that is none (default: %(default)s)")
     given = parser.parse_args()
-    try:
-        net = stretched(mean_of([lite_step.read(path).eval() for path in given.checkpoint]), given.margin)
-    except (RtmatteError, ValueError) as error:
-        print(f"training.finish: {error}", file=sys.stderr)
-        return ExitCode.BAD_INPUT
-    write_then_rename({"widths": net.widths.to_dict(), "net": net.state_dict()}, given.out)
-    return ExitCode.DONE
+
+    def finished() -> Lite:
+        return stretched(mean_of([lite_step.read(path) for path in given.checkpoint]), given.margin)
+
+    return write_made(finished, given.out, command="training.finish")
 
 
 if __name__ == "__main__":

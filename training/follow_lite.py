@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rtmatte.network import lite_step
 from rtmatte.network.lite import Bank, Decoded, Features, Last, Lite
+from training import checkpoint
 from training.follow import Answers, Course, Head
 
 Entry = tuple[Tensor, Tensor]  # key and value of one frame as tokens [B,P,C]
@@ -25,7 +26,7 @@ class LiteFollower(nn.Module):
         self.net = net
 
     def packed(self, weights: dict[str, Tensor]) -> dict[str, Any]:
-        return {"widths": self.net.widths.to_dict(), "net": weights}
+        return checkpoint.packed(self.net, weights)
 
     def change_parameters(self) -> Iterable[nn.Parameter]:
         reader = self.net.reader

@@ -19,8 +19,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from training import passes
+from training.checkpoint import write_then_rename
 from training.follow import Answers, Follower, Head, draw_course
-from training.loop import write_then_rename
 from training.material import Batch, Material
 from training.passes import Parts
 from training.stages import Stage, Stages

@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from rtmatte.network import lite_step
 from rtmatte.network.lite import Lite, Widths
 from training import losses
+from training.checkpoint import packed, write_then_rename
 from training.data.clips import Clip, ClipOptions
 from training.recipes import Phase
 from training.unroll import Plan, Unrolled, draw_plan, unroll
@@ -56,11 +57,11 @@ class Trainee(nn.Module):
         kind = clip.frames.device.type
         with torch.autocast(kind, dtype=torch.bfloat16):
             answers = unroll(self.net, clip.frames, clip.mask, plan)
-        parts = loss_parts(answers, clip, plan, phase)
+        parts = loss_parts(answers, clip, phase)
         return torch.stack(list(parts.values())).sum(), parts
 
 
-def loss_parts(answers: Unrolled, clip: Clip, plan: Plan, phase: Phase) -> dict[str, Tensor]:
+def loss_parts(answers: Unrolled, clip: Clip, phase: Phase) -> dict[str, Tensor]:
     """Returns every weighted part of the loss by name; their sum is minimised."""
     truth = clip.alpha
     value = losses.one_sided(answers.raw, truth)
@@ -228,18 +229,15 @@ class Trainer:
             rngs = [mine]
         if self.rank:
             return
-        widths = self.net.widths.to_dict()
         out = self.options.out
-        whole = {
-            "widths": widths,
-            "net": self.net.state_dict(),
+        whole = packed(self.net) | {
             "averaged": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step_number,
             "rngs": rngs,
         }
         write_then_rename(whole, out / CHECKPOINT)
-        write_then_rename({"widths": widths, "net": self.averaged.state_dict()}, out / AVERAGED)
+        write_then_rename(packed(self.averaged), out / AVERAGED)
 
     def start_from(self, weights: Path) -> None:
         """Takes the weights of an earlier run, and nothing else of it; a checkpoint to resume takes precedence."""
@@ -278,10 +276,3 @@ class Trainer:
         record |= {name: round(value, 5) for name, value in means.items()}
         with (self.options.out / LOG).open("a") as file:
             file.write(json.dumps(record) + "\n")
-
-
-def write_then_rename(content: dict[str, Any], path: Path) -> None:
-    """Writes `content` to `path` so that a killed process leaves the old file or the new one, never half of it."""
-    part = path.with_suffix(".part")
-    torch.save(content, part)
-    part.replace(path)

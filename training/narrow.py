@@ -9,7 +9,6 @@ result is a start for training, not a network to use.
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from dataclasses import replace
@@ -18,10 +17,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rtmatte.errors import ExitCode, RtmatteError
 from rtmatte.network import lite_step
 from rtmatte.network.lite import Lite, Widths
-from training.loop import write_then_rename
+from training.checkpoint import parser_of, write_made
 
 
 def narrowed(net: Lite, *, inner8: int, inner16: int) -> Lite:
@@ -70,19 +68,16 @@ def _rectified(mean: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
 
 def main() -> int:
     """Narrows a checkpoint; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--out", type=Path, required=True, help="the checkpoint to write")
     parser.add_argument("--inner8", type=int, default=Widths().inner8, help="channels at 1/8 (default: %(default)s)")
     parser.add_argument("--inner16", type=int, default=Widths().inner16, help="channels at 1/16 (default: %(default)s)")
     given = parser.parse_args()
-    try:
-        net = narrowed(lite_step.read(given.checkpoint).eval(), inner8=given.inner8, inner16=given.inner16)
-    except (RtmatteError, ValueError) as error:
-        print(f"training.narrow: {error}", file=sys.stderr)
-        return ExitCode.BAD_INPUT
-    write_then_rename({"widths": net.widths.to_dict(), "net": net.state_dict()}, given.out)
-    return ExitCode.DONE
+
+    def smaller() -> Lite:
+        return narrowed(lite_step.read(given.checkpoint), inner8=given.inner8, inner16=given.inner16)
+
+    return write_made(smaller, given.out, command="training.narrow")
 
 
 if __name__ == "__main__":

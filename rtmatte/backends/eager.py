@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtmatte.contract import Contract, Gates
-from rtmatte.errors import BackendMissing, EngineError
+from rtmatte.errors import BackendMissing, EngineError, first_line
 from rtmatte.step import Array, Inputs, State
 
 try:
@@ -51,8 +51,9 @@ class EagerEngine:
             with torch.inference_mode():
                 alpha, *states = self._module(*self._tensors, *state.take(self))
         except RuntimeError as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise EngineError(f"{self.backend} failed in a step ({reason}); start the stream over") from error
+            raise EngineError(
+                f"{self.backend} failed in a step ({first_line(error)}); start the stream over"
+            ) from error
         return alpha.contiguous().numpy(), State(self, tuple(states))
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rtmatte.backends import default_threads
 from rtmatte.contract import ALPHA, Contract, Gates, after
-from rtmatte.errors import BackendMissing, EngineError, ModelError
+from rtmatte.errors import BackendMissing, EngineError, ModelError, first_line
 from rtmatte.graph import alpha_of, check_graph, read_step_contract
 from rtmatte.step import Array, Inputs, State
 
@@ -86,7 +86,9 @@ class OrtEngine:
         try:
             self._session.run_with_iobinding(stream.bindings[stream.now])
         except Exception as error:  # ONNX Runtime's errors share no other base
-            raise EngineError(f"{self.backend} failed in a step ({_line(error)}); start the stream over") from error
+            raise EngineError(
+                f"{self.backend} failed in a step ({first_line(error)}); start the stream over"
+            ) from error
         alpha = stream.alphas[stream.now]
         stream.now = 1 - stream.now
         return alpha, State(self, stream)
@@ -139,7 +141,7 @@ def _open_session(path: Path, options: Any) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors share no other base
-        raise ModelError(f"ONNX Runtime cannot load {path} ({_line(error)}); export it again") from error
+        raise ModelError(f"ONNX Runtime cannot load {path} ({first_line(error)}); export it again") from error
 
 
 def _check_tensors(path: Path, contract: Contract, session: Any) -> None:
@@ -148,8 +150,3 @@ def _check_tensors(path: Path, contract: Contract, session: Any) -> None:
         for nodes in (session.get_inputs(), session.get_outputs())
     )
     check_graph(path, contract, taken, given)
-
-
-def _line(error: Exception) -> str:
-    """Returns the first line of an error's text."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__

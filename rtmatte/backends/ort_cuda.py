@@ -15,7 +15,7 @@ import numpy as np
 
 from rtmatte.contract import read_contract
 from rtmatte.cuda import CudaDevice, Device, find_gpu
-from rtmatte.errors import BackendError, BackendMissing, EngineError
+from rtmatte.errors import BackendError, BackendMissing, EngineError, first_line
 from rtmatte.graph import check_operators
 from rtmatte.plan.api import PlanTensor
 from rtmatte.plan.build import graphs_of
@@ -59,7 +59,7 @@ class OrtPlan:
         try:
             self._session.run_with_iobinding(*run)
         except Exception as error:  # ONNX Runtime's errors share no other base
-            raise EngineError(f"ONNX Runtime cannot run the graph ({_line(error)})") from error
+            raise EngineError(f"ONNX Runtime cannot run the graph ({first_line(error)})") from error
 
     def capturable(self, stream: int) -> bool:
         """Never by others: ONNX Runtime allocates while it runs, and captures by itself."""
@@ -143,7 +143,7 @@ def with_cuda(path: Path, stream: int) -> Any:
         session.disable_fallback()
         return session
     assert error is not None
-    raise BackendError(f"ONNX Runtime cannot open {path} on cuda ({_line(error)})") from error
+    raise BackendError(f"ONNX Runtime cannot open {path} on cuda ({first_line(error)})") from error
 
 
 def with_plugin(plugin: Any) -> OpenSession:
@@ -167,7 +167,7 @@ def with_plugin(plugin: Any) -> OpenSession:
         except BackendError:
             raise
         except Exception as error:  # ONNX Runtime's errors share no other base
-            raise BackendError(f"ONNX Runtime cannot open {path} with {name} ({_line(error)})") from error
+            raise BackendError(f"ONNX Runtime cannot open {path} with {name} ({first_line(error)})") from error
 
     return open_session
 
@@ -188,8 +188,3 @@ def _run_options(graph: int) -> Any:
     options.add_run_config_entry("gpu_graph_id", str(graph))
     options.add_run_config_entry("disable_synchronize_execution_providers", "1")
     return options
-
-
-def _line(error: Exception) -> str:
-    """Returns the first line of an error's text."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from rtmatte.contract import ALPHA, FRAME, MASK, SEED, SETTLE, WRITE, Contract, DType, TensorSpec, after
+from rtmatte.contract import ALPHA, FRAME, MASK, SEED, SETTLE, WRITE, Contract, DType, TensorSpec
 from rtmatte.errors import ModelError
 from rtmatte.network.gates import cleared, stored, where_row
 from rtmatte.network.half import Float32
@@ -22,7 +22,6 @@ from rtmatte.network.lite import STRIDE, Bank, Decoded, Last, Lite, Widths
 SLOTS = 2
 WRITE_EVERY = 5
 STATES = ("bank_key", "bank_value", "bank_valid", "last_alpha", "last_key", "last_value", "memory16", "memory8")
-NEXT_STATES = tuple(after(name) for name in STATES)
 HALVED = frozenset(STATES) - {"bank_valid"}  # float16 in half precision
 
 

@@ -26,11 +26,6 @@ class Access:
         self._logins: list[str] = []
 
     @property
-    def is_open(self) -> bool:
-        """Whether no token is asked for."""
-        return self._token is None
-
-    @property
     def key(self) -> str | None:
         """The key that makes one login, for the address shown to the operator; None once it was used."""
         return self._key

@@ -60,10 +60,6 @@ class Peer:
         self._watch: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
 
-    @property
-    def is_connected(self) -> bool:
-        return self.connection.connectionState == "connected"
-
     async def take(self, offer: Offer) -> None:
         """Reads the offer; a Refusal when it cannot be met, and then the peer has ended."""
         try:

@@ -3,7 +3,7 @@ sound leaves it encoded as it came.
 
 aiortc 1.16 has no public door here: its receiver keeps pictures until the next one begins, and both its queues are
 unbounded. What is reached for is its jitter buffer, its decoder's queue and its track's queue, here and nowhere
-else; `tests/test_serve_reception.py` fails when another version names them differently.
+else; `tests/test_serve_incoming.py` fails when another version names them differently.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from aiortc.jitterbuffer import JitterFrame
 from rtmatte.clock import Clock
 from rtmatte.serve.assembly import Assembler, InOrder, Packet
 
-VIDEO_RATE = 90_000
 AUDIO_RATE = 48_000
 BACKLOG = 8  # encoded pictures a decoder may lie behind: a quarter of a second
 

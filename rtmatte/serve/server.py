@@ -38,23 +38,21 @@ def run(
     settings: Callable[[], Settings] = Settings,
 ) -> ExitCode:
     """Serves until SIGINT or SIGTERM and returns the exit code of that; InputError when it cannot listen."""
-    return asyncio.run(_run(options, networks, open_line, clock, ready, model, settings))
+
+    def open_studio() -> Studio:
+        return Studio(open_line, networks, options, clock, model=model, settings=settings)
+
+    return asyncio.run(_run(options, networks, open_studio, clock, ready))
 
 
 async def _run(
-    options: ServeOptions,
-    networks: Networks,
-    open_line: OpenLine,
-    clock: Clock,
-    ready: Ready,
-    model: str,
-    settings: Callable[[], Settings],
+    options: ServeOptions, networks: Networks, open_studio: Callable[[], Studio], clock: Clock, ready: Ready
 ) -> ExitCode:
     logging.getLogger("aioice").setLevel(logging.ERROR)  # it tells of peers' addresses
     if options.loopback_peers:
         keep_loopback()
     access = Access(options.token)
-    studio = Studio(open_line, networks, options, clock, model=model, settings=settings)
+    studio = open_studio()
     runner = web.AppRunner(
         make_app(studio, networks, options, access, clock),
         access_log=None,
