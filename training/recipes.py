@@ -56,6 +56,9 @@ _FULL_SIZE = Phase(
     data=ClipOptions(second_person=0.3, twins=0.1, gap=(1, 2), covered=0.15, leave=0.15, no_mask=0.2, cutout=0.2),
 )
 
+# The end of a recipe: a low rate, and an average over nothing but this phase.
+_POLISH = replace(_FULL_SIZE, name="polish", averaging=0.99, average_anew=True)
+
 LITE = (
     Phase(
         name="bank",
@@ -95,7 +98,7 @@ LITE = (
         data=ClipOptions(second_person=0.3, twins=0.1, gap=(1, 3), covered=0.12, leave=0.12, no_mask=0.2, cutout=0.2),
     ),
     _FULL_SIZE,
-    replace(_FULL_SIZE, name="polish", steps=480, rate=(1.5e-4, 1e-5), averaging=0.99, average_anew=True),
+    replace(_POLISH, steps=480, rate=(1.5e-4, 1e-5)),
 )
 
 # Full size again, half of it in the shape that has the most rows: for weights that are trained already.
@@ -108,13 +111,13 @@ _AGAIN = replace(
 # Started from the weights of "lite".
 FURTHER = (
     replace(_AGAIN, name="further", steps=4000, rate=(7e-4, 3e-5)),
-    replace(_FULL_SIZE, name="polish", steps=400, rate=(1.2e-4, 1e-5), averaging=0.99, average_anew=True),
+    replace(_POLISH, steps=400, rate=(1.2e-4, 1e-5)),
 )
 
 # Started from weights of `training.narrow`: what those blocks lost is learnt again, and states of long use are met.
 NARROWED = (
     replace(_AGAIN, name="narrowed", steps=2550, rate=(7e-4, 2e-5), rehearse=0.3),
-    replace(_FULL_SIZE, name="polish", steps=250, rate=(1e-4, 1e-5), rehearse=0.4, averaging=0.99, average_anew=True),
+    replace(_POLISH, steps=250, rate=(1e-4, 1e-5), rehearse=0.4),
 )
 
 # Started from the weights of "narrowed": more people as they really are, more of them down to their lower end.
@@ -127,7 +130,7 @@ LONGER = (
         rehearse=0.3,
         data=replace(_AGAIN.data, cutout=0.4),
     ),
-    replace(_FULL_SIZE, name="polish", steps=300, rate=(1e-4, 1e-5), rehearse=0.4, averaging=0.99, average_anew=True),
+    replace(_POLISH, steps=300, rate=(1e-4, 1e-5), rehearse=0.4),
 )
 
 # Started from the mean of the weights before "longer" and after it: things in front, and people alike, in every second
@@ -142,14 +145,11 @@ CROWDED = (
         data=replace(_AGAIN.data, occluder=0.5, twins=0.2, cutout=0.35),
     ),
     replace(
-        _FULL_SIZE,
-        name="polish",
+        _POLISH,
         steps=200,
         rate=(1e-4, 1e-5),
         rehearse=0.3,
-        averaging=0.99,
-        average_anew=True,
-        data=replace(_FULL_SIZE.data, occluder=0.4, twins=0.15, cutout=0.3),
+        data=replace(_POLISH.data, occluder=0.4, twins=0.15, cutout=0.3),
     ),
 )
 
@@ -165,14 +165,11 @@ RESTING = (
         data=replace(_AGAIN.data, occluder=0.35, resting=0.5, rough=0.12, twins=0.15, cutout=0.4),
     ),
     replace(
-        _FULL_SIZE,
-        name="polish",
+        _POLISH,
         steps=300,
         rate=(1e-4, 1e-5),
         rehearse=0.4,
-        averaging=0.99,
-        average_anew=True,
-        data=replace(_FULL_SIZE.data, occluder=0.35, resting=0.5, rough=0.12, twins=0.15, cutout=0.35),
+        data=replace(_POLISH.data, occluder=0.35, resting=0.5, rough=0.12, twins=0.15, cutout=0.35),
     ),
 )
 
