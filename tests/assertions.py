@@ -28,6 +28,7 @@ HALF_DRIFT_MEAN = 1e-3  # half precision feeding on its own states, on trained w
 SUM_RELATIVE = 1e-6  # the object memory's sums against float64
 RESIZE = 1e-4  # a resize against PyTorch's, on 0..255
 BFLOAT16_MEANS = 5e-3  # block means of alphas computed in bfloat16, 8 bits of mantissa, against float32
+BFLOAT16_STEP_MEAN = 5e-3  # one step in bfloat16 from a float32 state, on untrained weights
 BATCH_MAX = 1e-5  # one row of lite among others against the row alone
 FOLDED_MAX = 1e-4  # features with a batch norm folded into the convolution before it
 SOAK_BYTES = 5_000_000  # growth of the process over 10,000 frames
@@ -104,6 +105,11 @@ def assert_same_drift(drift: Drift) -> None:
 def assert_step_in_half(drift: Drift) -> None:
     """Fails unless steps in half precision stay near the float32 ones they started with, over all and at the end."""
     assert max(drift.mean, drift.last_mean) <= HALF_STEP_MEAN, str(drift)
+
+
+def assert_step_in_bfloat16(drift: Drift) -> None:
+    """Fails unless steps in bfloat16 stay near the float32 ones they started with, over all and at the end."""
+    assert max(drift.mean, drift.last_mean) <= BFLOAT16_STEP_MEAN, str(drift)
 
 
 def assert_half_drift(drift: Drift) -> None:

@@ -34,6 +34,7 @@ from tests.assertions import (
     assert_graph_alpha,
     assert_same_drift,
     assert_same_step,
+    assert_step_in_bfloat16,
     assert_step_in_half,
 )
 from tests.golden_clip import GoldenClip, golden_files
@@ -137,6 +138,18 @@ def test_steps_in_half_precision_stay_near_float32(graph: Graphs, half: Order) -
     drift = measure_steps(engine, eager(replace(half, variant="fast")), frames=HALF_FRAMES)
 
     assert_step_in_half(drift)
+
+
+def test_steps_in_openvinos_bfloat16_stay_near_float32(graph: Graphs, half: Order) -> None:
+    openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed; pip install 'rtmatte[openvino]'")
+    from rtmatte.backends.openvino import OpenVinoEngine
+
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this processor has no bfloat16")
+    order = replace(half, variant="fast")
+    engine = OpenVinoEngine(graph(order), precision="bf16", threads=1)
+
+    assert_step_in_bfloat16(measure_steps(engine, eager(order), frames=HALF_FRAMES))
 
 
 def test_half_precision_is_in_the_weights_and_the_contract(graph: Graphs, half: Order) -> None:
