@@ -89,7 +89,7 @@ def export_checked(
     if contract.role == "step":
         contract = replace(contract, self_test=self_test(reference))
     path = path or Path(order.file_name)
-    export_step(simplified(module, contract), contract, path, half_weights=half_weights)
+    export_step(simplified(module), contract, path, half_weights=half_weights)
     state = contract.state_bytes / contract.batch / 1e6
     print(f"wrote {path}: {path.stat().st_size / 1e6:.1f} MB, {state:.1f} MB of state a row{_peak_memory()}")
     frames = CHECK_FRAMES[contract.model] if check_frames is None else check_frames
@@ -98,10 +98,9 @@ def export_checked(
     return path
 
 
-def simplified(module: nn.Module, contract: Contract) -> nn.Module:
-    """Returns a copy of a network as it is written: norms folded and, in float32, MatAnyone's shortcuts lowered."""
-    module = folded(module)
-    return module if contract.variant == HALF else lowered(module)
+def simplified(module: nn.Module) -> nn.Module:
+    """Returns a copy of a network as it is written: norms folded, and MatAnyone's shortcuts lowered."""
+    return lowered(folded(module))
 
 
 def _check(order: Order, path: Path, reference: EagerEngine, *, frames: int) -> None:

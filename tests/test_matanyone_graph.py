@@ -27,6 +27,8 @@ from rtmatte.backends.ort import OrtEngine
 from rtmatte.clock import ManualClock
 from rtmatte.contract import Contract, Gates, read_contract
 from rtmatte.frame import Frame, Mask
+from rtmatte.imaging import Size
+from rtmatte.network.matanyone.precision import ISLANDS
 from rtmatte.network.matanyone.weights import LICENCE
 from rtmatte.session import Session, SessionOptions
 from tests.assertions import (
@@ -42,7 +44,7 @@ from tests.golden_weights import GOLDEN, golden_network
 
 SIZE, SLOTS = (112, 80), 3
 FRAMES = 40
-HALF_SIZE, HALF_FRAMES = (256, 144), 14  # of 144 tokens one that flips does not decide a mean, as one of 35 would
+HALF_FRAMES = {SIZE: FRAMES, (150, 101): FRAMES, (256, 144): 14}
 ROWS = 4
 
 Graphs = Callable[[Order], Path]
@@ -78,7 +80,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Graphs:
     def export(order: Order) -> Path:
         module, contract = order.open()
         path = folder / f"{order.slots}-{order.batch}-{order.file_name}"
-        export_step(simplified(module, contract), contract, path, half_weights=False)
+        export_step(simplified(module), contract, path, half_weights=False)
         return path
 
     return export
@@ -86,7 +88,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Graphs:
 
 @pytest.fixture(scope="session")
 def half(parity: Order) -> Order:
-    return replace(parity, size=HALF_SIZE, variant="fast-fp16")
+    return replace(parity, variant="fast-fp16")
 
 
 @pytest.fixture(scope="session")
@@ -132,10 +134,12 @@ def test_the_parity_graph_follows_pytorch_for_40_recurrent_frames(graph: Graphs,
     assert_same_drift(measure_drift(OrtEngine(graph(parity), threads=1), eager(parity), frames=FRAMES))
 
 
-def test_steps_in_half_precision_stay_near_float32(graph: Graphs, half: Order) -> None:
-    engine = OrtEngine(graph(half), threads=1)
+@pytest.mark.parametrize("size", HALF_FRAMES, ids=lambda size: "{}x{}".format(*size))
+def test_steps_in_half_precision_stay_near_float32(size: Size, graph: Graphs, half: Order) -> None:
+    order = replace(half, size=size)
+    engine = OrtEngine(graph(order), threads=1)
 
-    drift = measure_steps(engine, eager(replace(half, variant="fast")), frames=HALF_FRAMES)
+    drift = measure_steps(engine, eager(replace(order, variant="fast")), frames=HALF_FRAMES[size])
 
     assert_step_in_half(drift)
 
@@ -156,12 +160,14 @@ def test_half_precision_is_in_the_weights_and_the_contract(graph: Graphs, half: 
     path = graph(half)
     contract, model = read_contract(path), onnx.load(path)
 
-    kernels = [t for t in model.graph.initializer if len(t.dims) == 4 and np.prod(t.dims) > 500_000]
+    kernels = {t.name: t.data_type for t in model.graph.initializer if len(t.dims) == 4 and np.prod(t.dims) > 500_000}
+    in_float32 = {name for name, data_type in kernels.items() if data_type == TensorProto.FLOAT}
 
     assert {spec.name: spec.dtype for spec in contract.outputs} == {"alpha": "uint8"}
     assert {spec.dtype for spec in contract.states if "object_memory" in spec.name} == {"float32"}
     assert {spec.dtype for spec in contract.states if spec.name in {"bank_key", "bank_value"}} == {"float16"}
-    assert {tensor.data_type for tensor in kernels if "sensory" not in tensor.name} == {TensorProto.FLOAT16}
+    assert set(kernels.values()) == {TensorProto.FLOAT, TensorProto.FLOAT16}
+    assert all(any(island in name for island in ISLANDS) for name in in_float32)
     producers = {output: node for node in model.graph.node for output in node.output}
     assert producers["alpha"].op_type == "Cast"
 

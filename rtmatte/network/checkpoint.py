@@ -19,6 +19,7 @@ from rtmatte.network import lite_step
 from rtmatte.network.half import AlphaInBytes, contract_in_half
 from rtmatte.network.matanyone import precision, weights
 from rtmatte.network.matanyone.folding import folded
+from rtmatte.network.matanyone.lowering import lowered
 from rtmatte.network.matanyone.memory import Read
 from rtmatte.network.matanyone.step import SLOTS, Head, Step, Tail, contract_of
 
@@ -93,7 +94,7 @@ def _matanyone(path: Path, contract: Contract, size: tuple[int, int], variant: V
     contract = replace(contract, variant=variant, licence=loaded.licence, weights_sha256=loaded.sha256)
     if variant != HALF:
         return module.eval(), contract
-    module = folded(module)  # while the norms are still exact
+    module = lowered(folded(module))  # while norms and shortcuts are still exact
     precision.in_half(module.stages)
     contract = contract_in_half(contract, precision.HALVED)
     return (module if contract.role == "tail" else AlphaInBytes(module)).eval(), contract

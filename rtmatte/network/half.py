@@ -35,6 +35,18 @@ class Float16(nn.Module):
         return answer.float()
 
 
+class Narrowed(nn.Module):
+    """A part in float16 that narrows the first tensor it is given, and answers in float16."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part.half()
+
+    def forward(self, given: Tensor, *others: object) -> Tensor:
+        answer: Tensor = self.part(given.half(), *others)
+        return answer
+
+
 class AlphaInBytes(nn.Module):
     """A step or a head whose alpha leaves as uint8 in 0..255; the cast is its last operator."""
 

@@ -1,7 +1,7 @@
-"""The decoder's shortcuts taken before its maps are upsampled: the same function with less to compute, in float32.
+"""The decoder's shortcuts taken before its maps are upsampled: the same function with less to compute, for inference.
 
 A 1x1 convolution and a bilinear upsampling commute, and two 1x1 convolutions are one. So the shortcut of a stage,
-`downsample(up(x) + project(feature))`, is `up(downsample(x)) + merged(feature)`: a quarter of the positions, and an
+`downsample(up(x) + project(feature))`, is `up(shortcut(x)) + merged(feature)`: a quarter of the positions, and an
 upsampling of the narrower map. It also parts the signal itself, which needs its digits, from the wide map that only the
 branch sees, which can do with 8 bits.
 """
@@ -26,9 +26,7 @@ class LoweredUpsample(nn.Module):
     def __init__(self, stage: Upsample, project: nn.Conv2d, downsample: nn.Conv2d) -> None:
         super().__init__()
         self.conv1, self.conv2 = stage.out_conv.conv1, stage.out_conv.conv2
-        self.shortcut = nn.Conv2d(downsample.in_channels, downsample.out_channels, 1, bias=False)
-        self.shortcut.weight = downsample.weight
-        self.merged = _merged(project, downsample)
+        self.shortcut, self.merged = _parted(project, downsample)
 
     def forward(self, x: Tensor, feature: Tensor, project: nn.Module) -> Tensor:
         branch = F.relu(_doubled(x) + project(feature))
@@ -45,7 +43,7 @@ def lowered(module: Module) -> Module:
             projects = decoder.decoder_feat_proc.transforms
             for name, project in zip(("up_16_8", "up_8_4", "up_4_2", "up_2_1"), projects, strict=True):
                 stage = getattr(decoder, name)
-                if isinstance(project, nn.Conv2d) and stage.out_conv.downsample is not None:
+                if isinstance(stage, Upsample) and isinstance(project, nn.Conv2d) and stage.out_conv.downsample:
                     setattr(decoder, name, LoweredUpsample(stage, project, stage.out_conv.downsample))
     return module
 
@@ -55,11 +53,17 @@ def _doubled(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _merged(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
-    """Returns the 1x1 convolution that is `second` after `first`, multiplied out in float64."""
-    assert first.bias is not None and second.bias is not None  # noqa: PT018
-    outer = second.weight[:, :, 0, 0].double()
-    joined = nn.Conv2d(first.in_channels, second.out_channels, 1)
-    joined.weight.copy_((outer @ first.weight[:, :, 0, 0].double())[:, :, None, None])
-    joined.bias.copy_(outer @ first.bias.double() + second.bias.double())  # type: ignore[union-attr]
-    return joined
+def _parted(project: nn.Conv2d, downsample: nn.Conv2d) -> tuple[nn.Conv2d, nn.Conv2d]:
+    """Returns two 1x1 convolutions, one of x and one of f, whose sum is `downsample(x + project(f))`.
+
+    The second is `downsample` after `project`, multiplied out in float64, and has both of their biases.
+    """
+    assert project.bias is not None and downsample.bias is not None  # noqa: PT018
+    shortcut = nn.Conv2d(downsample.in_channels, downsample.out_channels, 1, bias=False)
+    merged = nn.Conv2d(project.in_channels, downsample.out_channels, 1)
+    assert merged.bias is not None
+    outer = downsample.weight.flatten(1).double()
+    shortcut.weight.copy_(downsample.weight)
+    merged.weight.copy_((outer @ project.weight.flatten(1).double())[..., None, None])
+    merged.bias.copy_(outer @ project.bias.double() + downsample.bias.double())
+    return shortcut, merged

@@ -161,14 +161,15 @@ class Stages(nn.Module):
         keys = net.key_proj(features.f16)
 
         bank = Bank(state.bank_key, state.bank_shrinkage, state.bank_value, state.bank_valid)
-        value = self._propagated(self.reader(keys, bank), pix_feat, state).to(pix_feat.dtype)
-        value = where_row(settle, state.last_value, value)
+        read = self.reader(keys, bank).to(pix_feat.dtype)
+        value = where_row(settle, state.last_value, self._propagated(read, pix_feat, state))
 
         fused = net.pixel_fuser(pix_feat, value, state.sensory, state.last_alpha)
-        readout = net.object_transformer(fused, state.object_memory, self.query_position).to(pix_feat.dtype)
+        readout = net.object_transformer(fused, state.object_memory, self.query_position).to(image.dtype)
         raw, sensory = net.mask_decoder(features, readout, state.sensory)
         alpha = where_row(seed, self._padded(mask), raw.clamp(0, 1))
-        return Links(image, alpha, pix_feat, keys.key, keys.shrinkage, cleared(seed, sensory))
+        pix_feat, key = pix_feat.to(image.dtype), keys.key.to(image.dtype)
+        return Links(image, alpha, pix_feat, key, keys.shrinkage, cleared(seed, sensory))
 
     def tail(self, links: Links, seed: Tensor, settle: Tensor, write: Tensor, state: StepState) -> StepState:
         """Returns the next state."""
