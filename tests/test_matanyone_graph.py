@@ -153,7 +153,7 @@ def test_steps_in_openvinos_bfloat16_stay_near_float32(graph: Graphs, half: Orde
     order = replace(half, variant="fast")
     engine = OpenVinoEngine(graph(order), precision="bf16", threads=1)
 
-    assert_step_in_bfloat16(measure_steps(engine, eager(order), frames=HALF_FRAMES))
+    assert_step_in_bfloat16(measure_steps(engine, eager(order), frames=HALF_FRAMES[order.size]))
 
 
 def test_half_precision_is_in_the_weights_and_the_contract(graph: Graphs, half: Order) -> None:
