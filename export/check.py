@@ -97,8 +97,8 @@ def measure_drift(engine: Engine, reference: Engine, *, frames: int) -> Drift:
     state, expected_state = engine.new_state(), reference.new_state()
     errors = []
     for call in calls(reference.contract, frames):
-        alpha, state = _answer(engine, call, state)
-        expected, expected_state = _answer(reference, call, expected_state)
+        alpha, state = answered(engine, call, state)
+        expected, expected_state = answered(reference, call, expected_state)
         errors.append(error_of(alpha, expected))
     return drift_of(errors)
 
@@ -112,13 +112,14 @@ def measure_steps(engine: Startable, reference: EagerEngine, *, frames: int) -> 
     errors = []
     for call in calls(reference.contract, frames):
         values, state = reference.opened(state)
-        alpha, _ = _answer(engine, call, engine.state_of(values))
-        expected, state = _answer(reference, call, state)
+        alpha, _ = answered(engine, call, engine.state_of(values))
+        expected, state = answered(reference, call, state)
         errors.append(error_of(alpha, expected))
     return drift_of(errors)
 
 
-def _answer(engine: Engine, call: Call, state: State) -> tuple[Array, State]:
+def answered(engine: Engine, call: Call, state: State) -> tuple[Array, State]:
+    """Returns alpha and next state, the frame given in the dtype that the engine takes."""
     frame = call.frame.astype(engine.contract.input(FRAME).dtype)
     return engine.step(frame, call.mask, call.gates, state)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from math import prod
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from onnx import ModelProto, shape_inference
 
 from export.check import Drift, Startable, Tolerance, drift_of, error_of
 from export.quantise import Quantiser
-from export.rehearsal import Call, Recorder, rehearse
+from export.rehearsal import Call, Recorder, improvise, rehearse
 from export.scaling import shape_of
 from rtmatte.backends.ort import OrtEngine
 from rtmatte.contract import ALPHA, FRAME, GATES, MASK, Gates
@@ -27,6 +27,7 @@ from rtmatte.targets.person import PersonTarget
 
 ONE_STEP_IN_INT8 = Tolerance(5e-3)
 CHECK_CALLS, CHECK_EVERY = 16, 2  # a seed, settling, ordinary frames, stores, from most of the clip
+MADE, MADE_CALLS = 24, 8  # made pictures that ranges are taken of, and of those the calls that are checked as well
 ROOM = 0.8  # of the tolerance is for the calls that blocks are chosen by: on others the choice is off by more
 RANKED = 4  # every so many calls serve to rank the blocks: some ten graphs are made and run for that
 LEAST = 1e-2  # of the multiplications: blocks of fewer stay in float32 unless all may go
@@ -35,6 +36,7 @@ LEAST = 1e-2  # of the multiplications: blocks of fewer stay in float32 unless a
 def quantise_checked(graph: Path, clip: str | Path, *, within: float = ONE_STEP_IN_INT8.mean) -> Path:
     """Returns the int8 graph that it writes beside `graph`, calibrated on `clip`; says what it wrote and how far off.
 
+    The ranges of maps take in those of made pictures, so that what the clip has not shown is not cut off either.
     `within` is the mean error that a step may have: the larger, the more is in int8, and the faster. The person of the
     clip is found by lite. Raises SourceError or InputError for a clip that will not do, ModelError for a graph in half
     precision, or when a step in int8 is too far from float32; the file is left for inspection.
@@ -47,8 +49,10 @@ def quantise_checked(graph: Path, clip: str | Path, *, within: float = ONE_STEP_
         return rehearse(recorder, clip, PersonTarget(finder))
 
     path = graph.with_name(f"{graph.stem}-int8.onnx")
-    with Quantiser(graph, rehearsed()) as quantiser:
-        choice = choose(quantiser, list(islice(rehearsed(), 0, CHECK_CALLS * CHECK_EVERY, CHECK_EVERY)), tolerance)
+    with Quantiser(graph, chain(rehearsed(), improvise(recorder, frames=MADE))) as quantiser:
+        checked = [*islice(rehearsed(), 0, CHECK_CALLS * CHECK_EVERY, CHECK_EVERY)]
+        checked += islice(improvise(recorder, frames=MADE), 0, MADE_CALLS * CHECK_EVERY, CHECK_EVERY)
+        choice = choose(quantiser, checked, tolerance)
         quantiser.write(path, floating=choice.floating)
     print(f"wrote {path}: {path.stat().st_size / 1e6:.1f} MB, calibrated on {clip}")
     print(

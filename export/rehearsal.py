@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from export.check import answered, calls
 from rtmatte.clock import ManualClock
 from rtmatte.contract import Gates
 from rtmatte.errors import InputError
@@ -78,3 +79,13 @@ def rehearse(recorder: Recorder, clip: str | Path, target: Target, *, frames: in
     if status.hidden == status.frames:
         reason = status.last_error or "nobody to follow was found"
         raise InputError(f"expected a clip of a person, {clip} has none in {status.frames} frames ({reason})")
+
+
+def improvise(recorder: Recorder, *, frames: int) -> Iterator[Call]:
+    """Yields the calls that `frames` made pictures make of the recorder's network: a moving scene unlike any clip."""
+    recorder.calls.clear()
+    state = recorder.new_state()
+    for call in calls(recorder.contract, frames):
+        _, state = answered(recorder, call, state)
+        yield from recorder.calls
+        recorder.calls.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +17,11 @@ from export.__main__ import main
 from export.check import Tolerance
 from export.choice import ONE_STEP_IN_INT8, Block, blocks_of, by_cost, choose, measure_calls, quantise_checked
 from export.quantise import Quantiser
-from export.rehearsal import Call, Recorder, rehearse
+from export.rehearsal import Call, Recorder, improvise, rehearse
 from export.to_onnx import export_step
 from rtmatte.backends.ort import OrtEngine
 from rtmatte.clock import ManualClock
-from rtmatte.contract import GATES, read_contract
+from rtmatte.contract import FRAME, GATES, read_contract
 from rtmatte.engine import open_engine, self_test
 from rtmatte.errors import InputError, ModelError
 from rtmatte.frame import Mask
@@ -194,6 +195,17 @@ def test_a_tolerance_that_int8_exceeds_is_met_by_leaving_convolutions_out(graph:
     assert part.drift.mean <= limit
     assert 0 < part.share < 1
     assert part.floating
+
+
+def test_pictures_unlike_the_clip_cost_less_where_their_ranges_were_seen(graph: Path, tmp_path: Path) -> None:
+    dim = [Call({**call.given, FRAME: call.given[FRAME] // 8}, call.alpha) for call in played(graph, 4)]
+    unlike = list(improvise(Recorder(graph), frames=8))
+
+    def drift_of(given: Sequence[Call]) -> float:
+        with Quantiser(graph, given) as quantiser:
+            return measure_calls(OrtEngine(quantiser.draft(), threads=1), unlike).mean
+
+    assert drift_of([*dim, *unlike]) < 0.5 * drift_of(dim)
 
 
 def test_openvino_runs_the_same_file_and_agrees(int8: Path) -> None:
