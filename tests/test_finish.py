@@ -31,6 +31,12 @@ def test_the_ends_come_together_by_the_margin_on_either_side() -> None:
     assert torch.allclose(raw_of(stretched(net, 0.1)), (raw_of(net) - 0.1) / 0.8, atol=1e-5)
 
 
+def test_a_stretch_is_taken_back() -> None:
+    torch.manual_seed(0)
+    net = Lite(SMALL).eval()
+    assert torch.allclose(raw_of(stretched(stretched(net, 0.02), -0.02 / 0.96)), raw_of(net), atol=1e-5)
+
+
 def test_the_mean_lies_between_and_what_is_named_twice_counts_twice() -> None:
     one, other = Lite(SMALL).eval(), Lite(SMALL).eval()
     with torch.no_grad():
@@ -51,7 +57,9 @@ def test_the_network_that_was_given_stays_as_it_was() -> None:
     assert torch.equal(raw_of(net), before)
 
 
-@pytest.mark.parametrize(("margin", "code"), [("0.02", ExitCode.DONE), ("0.5", ExitCode.BAD_INPUT)])
+@pytest.mark.parametrize(
+    ("margin", "code"), [("0.02", ExitCode.DONE), ("0.5", ExitCode.BAD_INPUT), ("-0.5", ExitCode.BAD_INPUT)]
+)
 def test_a_stretched_checkpoint_is_read_again_and_a_margin_without_sense_refused(
     margin: str, code: ExitCode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,9 +6,11 @@ Weights are the golden recipe's. Each graph is exported once; most are of the si
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +18,11 @@ import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto
+from onnx import ModelProto, TensorProto
 
 from export.__main__ import Order, simplified
 from export.check import calls, measure_drift, measure_steps
+from export.scaling import shape_of
 from export.split import SplitEngine, in_onnxruntime
 from export.to_onnx import export_step
 from rtmatte.backends.eager import EagerEngine
@@ -168,6 +171,7 @@ def test_half_precision_is_in_the_weights_and_the_contract(graph: Graphs, half: 
     assert {spec.dtype for spec in contract.states if spec.name in {"bank_key", "bank_value"}} == {"float16"}
     assert set(kernels.values()) == {TensorProto.FLOAT, TensorProto.FLOAT16}
     assert all(any(island in name for island in ISLANDS) for name in in_float32)
+    assert half_share(model) > 0.75
     producers = {output: node for node in model.graph.node for output in node.output}
     assert producers["alpha"].op_type == "Cast"
 
@@ -246,3 +250,16 @@ def test_a_graph_names_its_variant_weights_and_licence(graph: Graphs, parity: Or
 
     assert (contract.model, contract.variant, contract.licence) == ("matanyone", "parity", LICENCE)
     assert len(contract.weights_sha256) == 64
+
+
+def half_share(model: ModelProto) -> float:
+    """Returns the share of the convolutions' multiplications whose weights are in half precision."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {value.name: shape_of(value) for value in (*graph.value_info, *graph.output)}
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    products: Counter[int] = Counter()
+    for node in graph.node:
+        if node.op_type == "Conv":
+            weight = weights[node.input[1]]
+            products[weight.data_type] += prod(weight.dims[1:]) * prod(shapes[node.output[0]])
+    return products[TensorProto.FLOAT16] / products.total()

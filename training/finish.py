@@ -42,10 +42,11 @@ def mean_of(nets: Sequence[Lite]) -> Lite:
 def stretched(net: Lite, margin: float) -> Lite:
     """Returns a copy whose alpha is 0 where that of `net` is `margin` or less, 1 from 1 - `margin` on, linear between.
 
-    What the network is told of its last frame is stretched, too. ValueError unless 0 <= `margin` < 0.5.
+    What the network is told of its last frame is stretched, too. A margin of -m / (1 - 2m) takes one of m back, before
+    training goes on. ValueError unless -0.5 < `margin` < 0.5.
     """
-    if not 0 <= margin < 0.5:
-        raise ValueError(f"expected a margin from 0 to below 0.5, found {margin:g}; 0.02 is usual")
+    if not -0.5 < margin < 0.5:
+        raise ValueError(f"expected a margin between -0.5 and 0.5, found {margin:g}; 0.02 is usual")
     net = deepcopy(net)
     head = net.decoder.head
     assert head.bias is not None
