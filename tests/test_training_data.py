@@ -15,7 +15,7 @@ from training.data.assets import HELD_OUT_PEOPLE, LOOKS, Assets, load_assets, pe
 from training.data.clips import Clip, ClipMaker, ClipOptions
 from training.data.dice import Dice
 from training.data.jpeg import jpeg
-from training.data.layers import Placement, resting, spot_on
+from training.data.layers import Placement, arrival, resting, spot_on
 from training.data.masks import given_mask
 from training.data.photometry import lifted_hem
 from training.data.pool import ReplayPool
@@ -215,6 +215,28 @@ def test_what_rests_on_a_person_goes_along(assets: Assets) -> None:
     options = replace(SMALL, occluder=1.0, second_person=0.0, motion=0.0, photometric=0.0)
     covered, free = (ClipMaker(assets, seed=4).make(replace(options, resting=share)).alpha for share in (1.0, 0.0))
     assert not torch.equal(covered, free)
+
+
+def test_what_enters_is_out_of_sight_at_first_and_in_its_place_at_last(assets: Assets) -> None:
+    still = torch.zeros(64, 8)
+    place = Placement(still + 0.2, still + 0.6, still + 0.5, still, still[:, 0] + 1, still[:, 0] + 1, still)
+    enters = torch.arange(64) % 2 == 0
+
+    moved = arrival(Dice(3), place, 16 / 9, enters)
+
+    x, y = moved.x[enters], moved.y[enters]
+    assert ((x[:, 0] - 0.25 > 8 / 9) | (y[:, 0] - 0.25 > 1)).all()
+    assert (x[:, 0] > 1).any()
+    assert (y[:, 0] > 1).any()
+    assert (torch.diff(x) <= 0).all()
+    assert (torch.diff(y) <= 0).all()
+    settled = torch.isclose(x[:, -1], torch.tensor(0.2)) & torch.isclose(y[:, -1], torch.tensor(0.6))
+    assert settled.float().mean() > 0.5
+    assert torch.equal(moved.x[~enters], place.x[~enters])
+    assert torch.equal(moved.y[~enters], place.y[~enters])
+    options = replace(SMALL, batch=32, occluder=1.0, second_person=0.0, cutout=0.0)
+    first, later = (ClipMaker(assets, seed=4).make(replace(options, entering=share)).alpha for share in (1.0, 0.0))
+    assert first[:, 0].mean() > later[:, 0].mean()
 
 
 def test_jpeg_keeps_flat_pictures_and_loses_more_at_lower_quality() -> None:

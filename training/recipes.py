@@ -173,6 +173,26 @@ RESTING = (
     ),
 )
 
+# Started from what ships: half of the things in front come in from the frame's edge, as hems and hands rightly do, and
+# a third of the first masks are polygons. For `training.finish`, as "resting".
+ENTERING = (
+    replace(
+        _AGAIN,
+        name="entering",
+        steps=3000,
+        rate=(8e-4, 2e-5),
+        rehearse=0.3,
+        data=replace(_AGAIN.data, occluder=0.4, resting=0.3, entering=0.5, rough=0.35, twins=0.15, cutout=0.4),
+    ),
+    replace(
+        _POLISH,
+        steps=300,
+        rate=(1e-4, 1e-5),
+        rehearse=0.4,
+        data=replace(_POLISH.data, occluder=0.4, resting=0.3, entering=0.5, rough=0.35, twins=0.15, cutout=0.4),
+    ),
+)
+
 TINY = (
     Phase(
         name="tiny",
@@ -192,5 +212,6 @@ RECIPES: dict[str, tuple[Phase, ...]] = {
     "longer": LONGER,
     "crowded": CROWDED,
     "resting": RESTING,
+    "entering": ENTERING,
     "tiny": TINY,
 }

@@ -53,6 +53,7 @@ class ClipOptions:
     no_mask: float = 0.0  # share of central clips whose mask is all -1
     rough: float = 0.0  # share of masks that are polygons of few corners
     resting: float = 0.0  # share of things in front that lie on the person and are much of the colour there
+    entering: float = 0.0  # share of the other things in front that come into the picture during the clip
     photometric: float = 1.0
 
 
@@ -206,6 +207,8 @@ class ClipMaker:
             aspect = options.width / options.height
             stranger = self._cast(len(rows), replace(options, cutout=0.0))
             reach = layers.reaching_in(self._dice, stranger.top, times[rows], aspect=aspect, strength=options.motion)
+            if options.entering > 0:
+                reach = layers.arrival(self._dice, reach, aspect, self._dice.chance(len(rows), options.entering))
             front.append((rows, self._draw(stranger, reach, times[rows], scene[rows], options)))
         return scene, front, pieces
 
@@ -223,11 +226,15 @@ class ClipMaker:
             sprites = harmonise(sprites, scene[rows], self._dice)
         aspect = options.width / options.height
         where = layers.held_thing(self._dice, times[rows], aspect=aspect, strength=options.motion)
+        rests = torch.zeros(len(rows), dtype=torch.bool, device=self._dice.device)
         if options.resting > 0:
             rests = self._dice.chance(len(rows), options.resting)
             spot, colour = layers.spot_on(self._dice, person[rows, 0], aspect)
             where = layers.resting(where, _rows_of(place, rows), spot, rests)
             sprites = torch.where(rests.view(-1, 1, 1, 1, 1), coloured(sprites, colour, self._dice), sprites)
+        if options.entering > 0:
+            enters = self._dice.chance(len(rows), options.entering) & ~rests
+            where = layers.arrival(self._dice, where, aspect, enters)
         grid = layers.sprite_grid(where, options.height, options.width, grounded=False)
         return [(rows, layers.sample(sprites, grid))]
 

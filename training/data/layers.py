@@ -124,6 +124,19 @@ def departure(dice: Dice, count: int, frames: int, aspect: float) -> Tensor:
     return (out - back) * dice.sign(count)[:, None] * (aspect / 2 + 1.1)
 
 
+def arrival(dice: Dice, thing: Placement, aspect: float, enters: Tensor) -> Placement:
+    """`thing`, but in the rows `enters` [n] it comes in after the first frame, from the nearer side or from below."""
+    count, frames = thing.x.shape
+    start = (dice.uniform(count) * max(frames - 2, 0)).floor()
+    walk = dice.uniform(count, low=1.0, high=4.0)
+    time = torch.arange(frames, device=dice.device, dtype=torch.float32)
+    away = (1 - _ease((time - start[:, None]) / walk[:, None])) * enters[:, None]
+    below = dice.chance(count, 0.4)[:, None]
+    size = thing.scale[:, :1]  # out of sight is what has its middle that far outside
+    sideways = torch.sign(thing.x[:, :1]) * (aspect / 2 + size)
+    return thing.moved(away * ~below * sideways, away * below * (1 + size))
+
+
 def rising(dice: Dice, count: int, frames: int) -> Tensor:
     """Shift [n, T] of people of whom a quarter straighten up during the clip, or sink, so that more or less is seen."""
     ramp = _ease(torch.linspace(0, 1, frames, device=dice.device))
