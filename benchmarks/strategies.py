@@ -35,8 +35,9 @@ from training.data.assets import LOOKS, Assets, load_assets
 from training.data.clips import ClipMaker
 from training.data.held_out import SETS, make_held_out
 from training.follow_lite import LiteFollower
-from training.iterations import AVERAGED, CHECKPOINT, Options, StrategyTrainer
+from training.iterations import Options, StrategyTrainer
 from training.material import MadeMaterial, Material
+from training.run_folder import AVERAGED, CHECKPOINT
 from training.stages import Stage, Stages, stages
 
 STRATEGIES = ("full", "no-fusion", "no-core", "ddc")

@@ -16,7 +16,7 @@ from onnx import ModelProto, shape_inference
 
 from export.check import Drift, Startable, Tolerance, drift_of, error_of
 from export.quantise import Quantiser
-from export.rehearsal import Call, Recorder, improvise, rehearse
+from export.rehearsal import Recorded, Recorder, improvise, rehearse
 from export.scaling import shape_of
 from rtmatte.backends.ort import OrtEngine
 from rtmatte.contract import ALPHA, FRAME, GATES, MASK, Gates
@@ -45,7 +45,7 @@ def quantise_checked(graph: Path, clip: str | Path, *, within: float = ONE_STEP_
     recorder = Recorder(graph)
     finder: Engine = recorder if recorder.contract.model == "lite" else open_engine("lite")
 
-    def rehearsed() -> Iterator[Call]:
+    def rehearsed() -> Iterator[Recorded]:
         return rehearse(recorder, clip, PersonTarget(finder))
 
     path = graph.with_name(f"{graph.stem}-int8.onnx")
@@ -114,7 +114,7 @@ class Choice:
     drift: Drift
 
 
-def choose(quantiser: Quantiser, calls: Sequence[Call], tolerance: Tolerance) -> Choice:
+def choose(quantiser: Quantiser, calls: Sequence[Recorded], tolerance: Tolerance) -> Choice:
     """Returns the choice that brings the steps of `calls` within `tolerance` with most of the arithmetic in int8.
 
     A block is taken when the mean error of what is taken stays within a part of the tolerance's.
@@ -123,7 +123,7 @@ def choose(quantiser: Quantiser, calls: Sequence[Call], tolerance: Tolerance) ->
 
     total = sum(block.products for block in blocks)
 
-    def tried(taken: Collection[Block], on: Sequence[Call] = calls) -> Choice:
+    def tried(taken: Collection[Block], on: Sequence[Recorded] = calls) -> Choice:
         floating = frozenset(name for block in blocks if block not in taken for name in block.convolutions)
         share = sum(block.products for block in taken) / total
         return Choice(floating, share, measure_calls(OrtEngine(quantiser.draft(floating=floating)), on))
@@ -148,7 +148,7 @@ def by_cost(blocks: Iterable[Block], errors: Mapping[str, float]) -> list[Block]
     return sorted(blocks, key=lambda block: errors[block.name] ** 2 / block.products)
 
 
-def measure_calls(engine: Startable, calls: Iterable[Call]) -> Drift:
+def measure_calls(engine: Startable, calls: Iterable[Recorded]) -> Drift:
     """Returns the error of single steps of `engine` from the states and against the alphas of `calls`."""
     errors = []
     for call in calls:

@@ -24,7 +24,7 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from export.rehearsal import Call
+from export.rehearsal import Recorded
 from export.rounding import correlations, rounded
 from export.scaling import ChannelRanges, Ranges, Scales, Scaling, keep_blocked, maker_of, scale_channels
 from rtmatte.backends.ort import OrtEngine
@@ -56,7 +56,7 @@ class Quantiser:
     A context: what it works with lies in a folder that goes when it ends.
     """
 
-    def __init__(self, graph: Path, calls: Iterable[Call]) -> None:
+    def __init__(self, graph: Path, calls: Iterable[Recorded]) -> None:
         """Keeps `calls` for the first writing to calibrate on; ModelError for a graph in half precision.
 
         Raises BackendMissing where ONNX Runtime is too old to keep the ranges.

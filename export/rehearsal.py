@@ -26,7 +26,7 @@ FRAMES = 48  # spread over the clip; more changed no range that mattered
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Recorded:
     """The tensors a graph was given, inputs and states by name, and the alpha it answered with."""
 
     given: dict[str, Array]
@@ -41,7 +41,7 @@ class Recorder:
     def __init__(self, graph: Path) -> None:
         """Raises ContractError or ModelError for a file that cannot be used."""
         self.contract = read_step_contract(graph)
-        self.calls: list[Call] = []
+        self.calls: list[Recorded] = []
         self._session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
         self._inputs = Inputs(self.contract)
 
@@ -52,7 +52,7 @@ class Recorder:
         self._inputs.fill(frame, mask, gates)
         given = {name: array.copy() for name, array in self._inputs.arrays.items()} | state.take(self)
         alpha, *states = self._session.run([spec.name for spec in self.contract.results], given)
-        self.calls.append(Call(given, alpha))
+        self.calls.append(Recorded(given, alpha))
         names = (spec.name for spec in self.contract.states)
         return alpha, State(self, dict(zip(names, states, strict=True)))
 
@@ -60,7 +60,7 @@ class Recorder:
         """Keeps the calls; there is nothing else to free before the recorder goes."""
 
 
-def rehearse(recorder: Recorder, clip: str | Path, target: Target, *, frames: int = FRAMES) -> Iterator[Call]:
+def rehearse(recorder: Recorder, clip: str | Path, target: Target, *, frames: int = FRAMES) -> Iterator[Recorded]:
     """Yields the calls that `frames` frames, spread over the clip, make of the recorder's network.
 
     `clip` is a video file, a folder of pictures or `synthetic`; `target` says who is followed. Raises SourceError for
@@ -81,7 +81,7 @@ def rehearse(recorder: Recorder, clip: str | Path, target: Target, *, frames: in
         raise InputError(f"expected a clip of a person, {clip} has none in {status.frames} frames ({reason})")
 
 
-def improvise(recorder: Recorder, *, frames: int) -> Iterator[Call]:
+def improvise(recorder: Recorder, *, frames: int) -> Iterator[Recorded]:
     """Yields the calls that `frames` made pictures make of the recorder's network: a moving scene unlike any clip."""
     recorder.calls.clear()
     state = recorder.new_state()

@@ -17,7 +17,7 @@ from export.__main__ import main
 from export.check import Tolerance
 from export.choice import ONE_STEP_IN_INT8, Block, blocks_of, by_cost, choose, measure_calls, quantise_checked
 from export.quantise import Quantiser
-from export.rehearsal import Call, Recorder, improvise, rehearse
+from export.rehearsal import Recorded, Recorder, improvise, rehearse
 from export.to_onnx import export_step
 from rtmatte.backends.ort import OrtEngine
 from rtmatte.clock import ManualClock
@@ -55,7 +55,7 @@ def int8(graph: Path) -> Path:
     return path
 
 
-def played(graph: Path, frames: int) -> list[Call]:
+def played(graph: Path, frames: int) -> list[Recorded]:
     """Returns the calls that frames of the made scene make of a graph."""
     return list(rehearse(Recorder(graph), "synthetic", disc(), frames=frames))
 
@@ -198,10 +198,10 @@ def test_a_tolerance_that_int8_exceeds_is_met_by_leaving_convolutions_out(graph:
 
 
 def test_pictures_unlike_the_clip_cost_less_where_their_ranges_were_seen(graph: Path, tmp_path: Path) -> None:
-    dim = [Call({**call.given, FRAME: call.given[FRAME] // 8}, call.alpha) for call in played(graph, 4)]
+    dim = [Recorded({**call.given, FRAME: call.given[FRAME] // 8}, call.alpha) for call in played(graph, 4)]
     unlike = list(improvise(Recorder(graph), frames=8))
 
-    def drift_of(given: Sequence[Call]) -> float:
+    def drift_of(given: Sequence[Recorded]) -> float:
         with Quantiser(graph, given) as quantiser:
             return measure_calls(OrtEngine(quantiser.draft(), threads=1), unlike).mean
 

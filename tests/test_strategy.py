@@ -20,9 +20,10 @@ from training import passes
 from training.curves import draw_curves
 from training.follow import Answers
 from training.follow_lite import LiteFollower, open_lite
-from training.iterations import AVERAGED, LOG, Options, StrategyTrainer
+from training.iterations import Options, StrategyTrainer
 from training.material import Batch
 from training.passes import Weighing
+from training.run_folder import AVERAGED, LOG
 from training.stages import PUBLISHED, STRATEGIES, Scale, Stage, Stages, stages
 
 

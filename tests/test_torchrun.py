@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from training.iterations import CHECKPOINT, LOG
+from training.run_folder import CHECKPOINT, LOG
 
 STEPS = 40
 PATIENCE = 300  # seconds on a busy machine; the test waits for a checkpoint, not for the clock

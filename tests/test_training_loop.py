@@ -14,8 +14,9 @@ from training.curves import draw_curves
 from training.data.clips import Clip, ClipOptions
 from training.data.dice import Dice
 from training.data.pool import ReplayPool
-from training.loop import AVERAGED, CHECKPOINT, LOG, Options, Trainer
+from training.loop import Options, Trainer
 from training.recipes import RECIPES, Phase
+from training.run_folder import AVERAGED, CHECKPOINT, LOG
 from training.unroll import draw_plan, unroll
 
 NARROW = Widths(f2=16, f4=16, f8=16, f16=16, squeeze=16, dilations=(1,), key=16, value=16, fuse=16, d8=16, d4=16)

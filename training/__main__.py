@@ -23,8 +23,9 @@ from training.data.assets import load_assets
 from training.data.clips import Clip, ClipMaker, ClipOptions
 from training.data.dice import Dice
 from training.data.pool import ReplayPool
-from training.loop import LOG, Options, Trainer
+from training.loop import Options, Trainer
 from training.recipes import RECIPES
+from training.run_folder import LOG
 
 POOL, REUSE = 300, 0.65  # clips kept by a process, and the share of steps that replay one: 0.5 GB, a third of the cost
 

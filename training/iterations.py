@@ -6,7 +6,6 @@ optimiser only, and what a killed run did after its last checkpoint happens agai
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -23,11 +22,8 @@ from training.checkpoint import write_then_rename
 from training.follow import Answers, Follower, Head, draw_course
 from training.material import Batch, Material
 from training.passes import Parts
+from training.run_folder import AVERAGED, CHECKPOINT, average_towards, cut_log, log_means
 from training.stages import Stage, Stages
-
-CHECKPOINT = "last.pt"
-AVERAGED = "averaged.pt"
-LOG = "log.jsonl"
 
 _LARGEST_SEED = 2**62
 
@@ -72,8 +68,10 @@ class StrategyTrainer:
                 sums[name] = sums.get(name, 0.0) + value
             self.step += 1
             if self.step % self.options.log_every == 0:
-                self._log(stage.name, {name: total / self.options.log_every for name, total in sums.items()})
-                progress(self.step, stage.name, sum(sums.values()) / self.options.log_every)
+                means = {name: total / self.options.log_every for name, total in sums.items()}
+                if self.rank == 0:
+                    log_means(self.options.out, self.step, stage.name, means)
+                progress(self.step, stage.name, sum(means.values()))
                 sums.clear()
                 now = time.monotonic()
                 stop, save = self._agreed(now >= until, now - saved_at >= self.options.save_every)
@@ -97,10 +95,8 @@ class StrategyTrainer:
         self.averaged = saved["averaged"]
         self.optimiser.load_state_dict(saved["optimiser"])
         self.step = saved["step"]
-        log = self.options.out / LOG
-        if self.rank == 0 and log.exists():
-            lines = log.read_text().splitlines(keepends=True)
-            log.write_text("".join(line for line in lines if json.loads(line)["step"] <= self.step))
+        if self.rank == 0:
+            cut_log(self.options.out, self.step)
         return True
 
     def save(self) -> None:
@@ -147,7 +143,7 @@ class StrategyTrainer:
             answers, generator = self._answers(batch, stage, "matting", 2)
             parts = passes.core(answers, batch.frames, batch.truth, weighing, generator=generator)
             report |= self._descend("core", parts, still=batch.still)
-        self._average()
+        average_towards(self.averaged, self.net.state_dict(), decay=self.options.averaging, step=self.step)
         return report
 
     def _answers(self, batch: Batch, stage: Stage, head: Head, number: int) -> tuple[Answers, torch.Generator]:
@@ -186,15 +182,6 @@ class StrategyTrainer:
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        keep = min(self.options.averaging, (1 + self.step) / (10 + self.step))
-        for mean, now in zip(self.averaged.values(), self.net.state_dict().values(), strict=True):
-            if mean.dtype.is_floating_point:
-                mean.lerp_(now, 1 - keep)
-            else:
-                mean.copy_(now)
-
     def _seed(self, number: int, *, rank: int | None = None) -> int:
         """A seed of this step's pass `number`, another in each process."""
         place = (self.options.seed, self.step, self.rank if rank is None else rank, number)
@@ -210,13 +197,6 @@ class StrategyTrainer:
         flags = torch.tensor([float(wish) for wish in wishes], device=self.options.device)
         dist.broadcast(flags, 0)
         return [bool(flag) for flag in flags.tolist()]
-
-    def _log(self, stage: str, means: dict[str, float]) -> None:
-        if self.rank:
-            return
-        record = {"step": self.step, "phase": stage, "time": round(time.time(), 1)}
-        with (self.options.out / LOG).open("a") as file:
-            file.write(json.dumps(record | {name: round(value, 6) for name, value in means.items()}) + "\n")
 
 
 def _groups(net: nn.Module, options: Options) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ Started by `python -m training`, alone or under torchrun; every process makes it
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -25,11 +24,9 @@ from training import losses
 from training.checkpoint import packed, write_then_rename
 from training.data.clips import Clip, ClipOptions
 from training.recipes import Phase
+from training.run_folder import AVERAGED, CHECKPOINT, average_towards, cut_log, log_means
 from training.unroll import Plan, Unrolled, draw_plan, unroll
 
-CHECKPOINT = "last.pt"
-AVERAGED = "averaged.pt"
-LOG = "log.jsonl"
 LARGEST_STEP = 1_000_000_000  # seeds of one run, so that another run's are others
 
 
@@ -120,7 +117,8 @@ class Trainer:
             if self.step_number % self.options.log_every == 0:
                 means = {name: total / self.options.log_every for name, total in sums.items()}
                 sums.clear()
-                self._log(phase.name, means)
+                if self.rank == 0:
+                    log_means(self.options.out, self.step_number, phase.name, means)
                 progress(self.step_number, phase.name, means)
                 now = time.monotonic()  # only between two lines of the log, so that no line is of half its steps
                 stop = self._agree(now >= until)
@@ -187,7 +185,8 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.options.clip)
         if torch.isfinite(norm):
             self.optimiser.step()
-            self._average(phase.averaging)
+            weights = self.averaged.state_dict(), self.net.state_dict()
+            average_towards(*weights, decay=phase.averaging, step=self.step_number)
         return {name: part.detach() for name, part in parts.items()}
 
     def _laps(self, phase: Phase) -> int:
@@ -209,15 +208,6 @@ class Trainer:
         fits = max(1, phase.pixels // (height * width))  # frames of this size in one step
         frames = min(number(low, high), max(low, fits))
         return replace(phase.data, height=height, width=width, frames=frames, batch=max(1, fits // frames))
-
-    @torch.no_grad()
-    def _average(self, decay: float) -> None:
-        keep = min(decay, (1 + self.step_number) / (10 + self.step_number))
-        for mean, now in zip(self.averaged.state_dict().values(), self.net.state_dict().values(), strict=True):
-            if mean.dtype.is_floating_point:
-                mean.lerp_(now, 1 - keep)
-            else:
-                mean.copy_(now)
 
     def save(self) -> None:
         """Writes the resumable checkpoint and the averaged weights, each written beside and renamed."""
@@ -263,16 +253,6 @@ class Trainer:
             self.shared.set_state(mine["shared"].cpu())
             self.generator.set_state(mine["plan"].cpu())
             torch.set_rng_state(mine["torch"].cpu())
-        log = self.options.out / LOG
-        if self.rank == 0 and log.exists():
-            lines = log.read_text().splitlines(keepends=True)
-            log.write_text("".join(line for line in lines if json.loads(line)["step"] <= self.step_number))
+        if self.rank == 0:
+            cut_log(self.options.out, self.step_number)
         return True
-
-    def _log(self, phase: str, means: dict[str, float]) -> None:
-        if self.rank:
-            return
-        record = {"step": self.step_number, "phase": phase, "time": round(time.time(), 1)}
-        record |= {name: round(value, 5) for name, value in means.items()}
-        with (self.options.out / LOG).open("a") as file:
-            file.write(json.dumps(record) + "\n")

@@ -35,8 +35,9 @@ from training.data.mattes import with_mattes
 from training.follow import Follower
 from training.follow_lite import open_lite
 from training.follow_matanyone import open_matanyone
-from training.iterations import LOG, Options, StrategyTrainer
+from training.iterations import Options, StrategyTrainer
 from training.material import MadeMaterial
+from training.run_folder import LOG
 from training.stages import STRATEGIES, Scale, stages
 
 FOLLOWERS: dict[str, Callable[[Path | None], Follower]] = {"lite": open_lite, "matanyone": open_matanyone}
