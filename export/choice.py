@@ -12,6 +12,7 @@ from itertools import chain, islice
 from math import prod
 from pathlib import Path
 
+import numpy as np
 from onnx import ModelProto, shape_inference
 
 from export.check import Drift, Startable, Tolerance, drift_of, error_of
@@ -30,6 +31,7 @@ CHECK_CALLS, CHECK_EVERY = 16, 2  # a seed, settling, ordinary frames, stores, f
 MADE, MADE_CALLS = 24, 8  # made pictures that ranges are taken of, and of those the calls that are checked as well
 ROOM = 0.8  # of the tolerance is for the calls that blocks are chosen by: on others the choice is off by more
 RANKED = 4  # every so many calls serve to rank the blocks: some ten graphs are made and run for that
+FEW = 32  # channels: a block whose main convolution takes or gives fewer is no faster in int8
 LEAST = 1e-2  # of the multiplications: blocks of fewer stay in float32 unless all may go
 
 
@@ -75,7 +77,8 @@ class Block:
     """Convolutions that are in int8 together or not at all: those of one module's branches, or of its shortcuts.
 
     A branch is added to the signal; 1x1 convolutions outside of branches are the way of the signal itself, which is
-    dear to round, and take as long in int8 as in float32, for it is their maps that take the time.
+    dear to round, and take as long in int8 as in float32, for it is their maps that take the time. So do convolutions
+    of few channels: those have the largest maps, and leave the int8 product half empty.
     """
 
     name: str
@@ -91,17 +94,19 @@ def blocks_of(plain: ModelProto) -> list[Block]:
     shapes = {value.name: shape_of(value) for value in (*graph.value_info, *graph.output)}
     sizes = {tensor.name: tuple(tensor.dims) for tensor in plain.graph.initializer}
     before_alpha = _before(plain, ALPHA)
-    found: dict[str, list[tuple[str, int, bool]]] = {}
+    found: dict[str, list[tuple[str, int, bool, int]]] = {}
     for node in plain.graph.node:
         if node.op_type == "Conv":
             products = prod(sizes[node.input[1]][1:]) * prod(shapes[node.output[0]])
-            kernel = "x".join(map(str, sizes[node.input[1]][2:]))
+            outputs, inputs, *kernel_size = sizes[node.input[1]]
+            kernel = "x".join(map(str, kernel_size))
             block = f"{_module(node.input[1])} {'branch' if _in_branch(node.input[1]) else kernel}"
-            found.setdefault(block, []).append((node.name, products, node.name in before_alpha))
+            found.setdefault(block, []).append((node.name, products, node.name in before_alpha, min(inputs, outputs)))
     blocks = []
     for name, rows in found.items():
-        names, products_of, seen = zip(*rows, strict=True)
-        blocks.append(Block(name, names, sum(products_of), any(seen), not name.endswith(" 1x1")))
+        names, products_of, seen, narrowest = zip(*rows, strict=True)
+        worth = not name.endswith(" 1x1") and narrowest[np.argmax(products_of)] >= FEW
+        blocks.append(Block(name, names, sum(products_of), any(seen), worth))
     return blocks
 
 
@@ -132,7 +137,7 @@ def choose(quantiser: Quantiser, calls: Sequence[Recorded], tolerance: Tolerance
     if best.drift.within(tolerance):
         return best
     few = calls[-1::-RANKED][::-1]
-    taken = [block for block in blocks if not block.seen]
+    taken = [block for block in blocks if block.worth and not block.seen]
     best = tried(taken)
     candidates = [block for block in blocks if block.seen and block.worth and block.products >= LEAST * total]
     errors = {block.name: tried([block], few).drift.mean for block in candidates}

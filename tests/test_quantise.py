@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from export import scaling
 from export.__main__ import main
 from export.check import Tolerance
-from export.choice import ONE_STEP_IN_INT8, Block, blocks_of, by_cost, choose, measure_calls, quantise_checked
+from export.choice import FEW, ONE_STEP_IN_INT8, Block, blocks_of, by_cost, choose, measure_calls, quantise_checked
 from export.quantise import Quantiser
 from export.rehearsal import Recorded, Recorder, improvise, rehearse
 from export.to_onnx import export_step
@@ -87,6 +87,26 @@ def test_every_convolution_is_int8_per_channel_and_nothing_else_is(graph: Path, 
         assert scales.shape == values.shape[:1]
     kinds = {node.op_type for node in model.graph.node}
     assert not kinds & {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "QLinearMatMul"}
+
+
+def test_what_leaves_int8_is_flat_until_it_is_float32(int8: Path) -> None:
+    model = onnx.load(int8)
+    made = {output: node for node in model.graph.node for output in node.output}
+    users: dict[str, set[str]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            users.setdefault(name, set()).add(node.op_type)
+
+    leaving = [
+        node
+        for node in model.graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in made and users[node.output[0]] != {"Conv"}
+    ]
+
+    assert len(leaving) > 3
+    for node in leaving:
+        assert users[node.output[0]] == {"Reshape"}, node.name
+        assert made[node.input[0]].op_type == "Reshape", node.name
 
 
 def test_convolutions_left_out_are_given_and_give_what_they_would_in_float32(graph: Path, tmp_path: Path) -> None:
@@ -165,6 +185,10 @@ def test_blocks_are_the_networks_modules_and_say_what_they_save_and_whether_an_a
     with Quantiser(graph, ()) as quantiser:
         blocks = blocks_of(quantiser.plain)
         convolutions = [node.name for node in quantiser.plain.graph.node if node.op_type == "Conv"]
+        sizes = {tensor.name: tensor.dims for tensor in quantiser.plain.graph.initializer}
+        fewest = {
+            node.name: min(sizes[node.input[1]][:2]) for node in quantiser.plain.graph.node if node.op_type == "Conv"
+        }
 
     assert sorted(name for block in blocks for name in block.convolutions) == sorted(convolutions)
     assert len(blocks) < len(convolutions)
@@ -172,7 +196,13 @@ def test_blocks_are_the_networks_modules_and_say_what_they_save_and_whether_an_a
     assert {block.seen for block in blocks} == {True, False}
     kernels = {block.name.rpartition(" ")[2] for block in blocks}
     assert "1x1" in kernels
-    assert all(block.worth == (not block.name.endswith(" 1x1")) for block in blocks)
+    assert not any(block.worth for block in blocks if block.name.endswith(" 1x1"))
+    for block in blocks:
+        if not block.name.endswith(" 1x1"):
+            channels = {fewest[name] for name in block.convolutions}
+            assert block.worth or min(channels) < FEW
+            assert not block.worth or max(channels) >= FEW
+    assert {block.worth for block in blocks if not block.name.endswith(" 1x1")} == {True, False}
 
 
 def test_blocks_are_taken_by_what_they_cost_for_what_they_save() -> None:
