@@ -29,7 +29,7 @@ from rtmatte.targets.person import PersonTarget
 ONE_STEP_IN_INT8 = Tolerance(5e-3)
 CHECK_CALLS, CHECK_EVERY = 16, 2  # a seed, settling, ordinary frames, stores, from most of the clip
 MADE, MADE_CALLS = 24, 8  # made pictures that ranges are taken of, and of those the calls that are checked as well
-ROOM = 0.8  # of the tolerance is for the calls that blocks are chosen by: on others the choice is off by more
+ROOM = 0.9  # of the tolerance is for the calls that blocks are chosen by: on others the choice is off by more
 RANKED = 4  # every so many calls serve to rank the blocks: some ten graphs are made and run for that
 FEW = 32  # channels: a block whose main convolution takes or gives fewer is no faster in int8
 LEAST = 1e-2  # of the multiplications: blocks of fewer stay in float32 unless all may go

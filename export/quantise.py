@@ -171,7 +171,7 @@ class Quantiser:
             self._weights[node.name] = Weights(rounded(weight, steps, correlation / np.outer(each, each)), steps)
 
     def _place(self, model: ModelProto, convolutions: Iterable[NodeProto], scaling: Scaling) -> None:
-        """Puts weights and biases in the place of `model`'s, with its outputs divided by their scales."""
+        """Puts weights and biases in the place of `model`'s, with its outputs divided by their scales and moved."""
         made = {output: node for node in model.graph.node for output in node.output}
         tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         plain = {tensor.name: tensor for tensor in self.plain.graph.initializer}
@@ -179,10 +179,12 @@ class Quantiser:
         for node in convolutions:
             found = self._weights[node.name]
             values = [found.codes]
+            given = scaling.given.get(node.name, 1)
             if len(node.input) == 3:
                 bias = numpy_helper.to_array(plain[floats[node.name].input[2]])
+                bias = bias + given * scaling.moved.get(node.name, 0)
                 values.append(np.rint(bias / found.steps).clip(-(2**31), 2**31 - 1).astype(np.int32))
-            steps = (found.steps / scaling.given.get(node.name, 1)).astype(np.float32)
+            steps = (found.steps / given).astype(np.float32)
             for name, value in zip(node.input[1:], values, strict=True):
                 kept, scale, *_ = made[name].input
                 tensors[kept].CopyFrom(numpy_helper.from_array(value, kept))

@@ -9,7 +9,7 @@ al. 2019 (cross-layer equalisation) and Xiao et al. 2023 (SmoothQuant).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,7 @@ LEAST = 0.02  # of a map's widest channel: no channel has a finer scale, so that
 _OF_TOKENS = ("Reshape", "Transpose")
 
 Scales = NDArray[np.float32]
+Codes = NDArray[np.uint8]
 Ranges = dict[str, tuple[Array, Array]]  # least and greatest [C] of a map's channels, by its name
 
 
@@ -70,12 +71,26 @@ def codes_of(low: Array, high: Array) -> tuple[Scales, int]:
     return np.maximum(scale, LEAST * scale.max() + 1e-12).astype(np.float32), zero
 
 
+def codes_of_each(low: Array, high: Array) -> tuple[Scales, Codes]:
+    """Returns the scale of each channel [C] and the zero point of each [C] with which codes reach both of its ends.
+
+    With one zero point for all, the channels that lie to one side of 0 waste the codes of the other: MatAnyone's
+    branches have steps smaller by 0.7 with one each.
+    """
+    low, high = np.minimum(low, 0).astype(np.float64), np.maximum(high, 0).astype(np.float64)
+    width = (high - low) / TOP
+    scale = np.maximum(width, LEAST * width.max() + 1e-12)
+    return scale.astype(np.float32), np.rint(-low / scale).astype(np.uint8)
+
+
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """The scales [C] by which convolutions in int8 find their inputs divided, and have to divide their outputs."""
+    """What convolutions in int8 have to make good: the scales [C] by which they find their inputs divided and have to
+    divide their outputs, and the codes [C] by which they have to move those."""
 
     taken: dict[str, Scales] = field(default_factory=dict)
     given: dict[str, Scales] = field(default_factory=dict)
+    moved: dict[str, Codes] = field(default_factory=dict)
 
 
 def scale_channels(model: ModelProto, in_int8: Collection[str], ranges: Ranges) -> Scaling:
@@ -114,9 +129,13 @@ class _Scaler:
         if not numpy_helper.to_array(self._tensors[quantize.input[2]]).any():
             low = np.zeros_like(low)  # a Relu became the rounding's lower end
         scale, zero = codes_of(low, high)
+        zeros = np.full(len(scale), zero, np.uint8)
+        made_here, leaves = maker.name in self._in_int8, not any(self._inside(quantize))
+        if made_here and leaves and len(maker.input) == 3:  # it has a bias to move its codes by
+            scale, zeros = codes_of_each(low, high)
+            self._scaling.moved[maker.name], zero = zeros, 0
         pair = ["unit_scale", self._constant(f"{source}_zero", np.uint8(zero))]
-        each = scale, np.full(len(scale), zero, np.uint8)
-        if maker.name in self._in_int8:
+        if made_here:
             self._scaling.given[maker.name] = scale
             quantize.input[1:] = pair
         elif maker.op_type in _OF_TOKENS:
@@ -124,7 +143,7 @@ class _Scaler:
             self._add("Mul", [source, factors], f"{source}_scaled")
             quantize.input[:] = [f"{source}_scaled", *pair]
         else:
-            quantize.input[1:] = self._pair(f"{source}_each", each)
+            quantize.input[1:] = self._pair(f"{source}_each", scale, zeros)
             quantize.attribute.append(helper.make_attribute("axis", 1))
         for dequantize, _ in self._users[quantize.output[0]]:
             dequantize.input[1:] = pair
@@ -136,12 +155,19 @@ class _Scaler:
                     user.input[index] = f"{whole}_divided"
                 if not inside:
                     self._graph.node.remove(dequantize)
-                self._leave(quantize.output[0], whole, each, self._shapes[source])
+                self._leave(quantize.output[0], whole, self._pair(f"{whole}_each", scale, zeros), self._shapes[source])
             for user, _ in inside:
                 self._scaling.taken[user.name] = scale
 
-    def _leave(self, codes: str, whole: str, each: tuple[Scales, Array], shape: Sequence[int]) -> None:
-        """Makes the map `whole` of its codes and the scales and zero points of each channel, for all but int8.
+    def _inside(self, quantize: NodeProto) -> Iterator[NodeProto]:
+        """Yields the convolutions in int8 that take what `quantize` rounds."""
+        for dequantize, _ in self._users[quantize.output[0]]:
+            for user, index in self._users[dequantize.output[0]]:
+                if user.name in self._in_int8 and index == 0:
+                    yield user
+
+    def _leave(self, codes: str, whole: str, pair: Sequence[str], shape: Sequence[int]) -> None:
+        """Makes the map `whole` of its codes and the `pair` of scales and zero points by channel, for all but int8.
 
         The map is flat meanwhile. ONNX Runtime turns what leaves int8 from channels last to channels first, and moves
         the turn past all it can: four bytes a number were turned instead of one, and with the scales along the last
@@ -149,7 +175,6 @@ class _Scaler:
         209 ms for MatAnyone at 512x288.
         """
         self._add("Reshape", [codes, self._constant(f"{whole}_places", np.array([0, 0, -1]))], f"{whole}_codes")
-        pair = self._pair(f"{whole}_each", each)
         undone = self._add("DequantizeLinear", [f"{whole}_codes", *pair], f"{whole}_flat")
         undone.attribute.append(helper.make_attribute("axis", 1))
         self._add("Reshape", [f"{whole}_flat", self._constant(f"{whole}_shape", np.array(shape))], whole)
@@ -160,8 +185,8 @@ class _Scaler:
         self._made[result] = node
         return node
 
-    def _pair(self, name: str, each: tuple[Scales, Array]) -> list[str]:
-        return [self._constant(f"{name}_{kind}", value) for kind, value in zip(("scale", "zero"), each, strict=True)]
+    def _pair(self, name: str, scales: Scales, zeros: Codes) -> list[str]:
+        return [self._constant(f"{name}_scales", scales), self._constant(f"{name}_zeros", zeros)]
 
     def _constant(self, name: str, value: Array | np.generic) -> str:
         self._graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from export.scaling import LEAST, ChannelRanges, codes_of, keep_blocked
+from export.scaling import LEAST, ChannelRanges, codes_of, codes_of_each, keep_blocked
 from rtmatte.step import Array
 
 RNG = np.random.default_rng(0)
@@ -38,6 +38,19 @@ def test_codes_reach_both_ends_of_every_channel_and_waste_few_digits_of_any(low:
     assert codes[1].max() <= 255
     assert (codes[1] - codes[0] > 250).all()
     assert zero == 0 if low == 0 else 0 < zero < 255
+
+
+def test_each_channel_with_a_zero_of_its_own_uses_all_codes_whichever_side_it_lies_on() -> None:
+    lows, highs = np.array([-3, -1, 0, -4], np.float32), np.array([1, 3, 2, 0], np.float32)
+
+    scale, zeros = codes_of_each(lows, highs)
+
+    ends = [np.rint(end / scale) + zeros for end in (lows, highs)]
+    assert np.abs(ends[0]).max() <= 1
+    assert np.abs(ends[1] - 255).max() <= 1
+    shared, _ = codes_of(lows, highs)
+    assert (scale <= shared * 1.01).all()
+    assert scale.sum() < 0.8 * shared.sum()
 
 
 def test_a_channel_that_was_still_is_given_a_scale_all_the_same() -> None:
