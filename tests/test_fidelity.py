@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from export.to_onnx import export_step
 from rtmatte.contract import METADATA_KEY
 from rtmatte.errors import ModelError
 from rtmatte.network.checkpoint import open_step
+from rtmatte.network.matanyone.step import contract_of
 from tests.lite_weights import write_checkpoint
 
 
@@ -50,6 +52,25 @@ def test_a_graph_with_a_changed_weight_fails(files: tuple[Path, Path], tmp_path:
     onnx.save(model, tmp_path / "changed.onnx")
     with pytest.raises(ModelError, match=r"is not true to lite\.pt"):
         fidelity.main(tmp_path / "changed.onnx", checkpoint, backend="cpu", frames=12, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("variant", "stepwise", "reading"),
+    [
+        ("parity", False, "parity"),
+        ("fast", False, "parity"),
+        ("fast", True, "fast"),
+        ("fast-int8", True, "fast"),
+        ("fast-fp16", True, "fast"),
+        ("parity-int8", True, "parity"),
+    ],
+)
+def test_low_precision_is_held_against_its_own_reading_of_the_memory_and_float32_against_the_authors(
+    variant: str, stepwise: bool, reading: str
+) -> None:
+    contract = replace(contract_of(width=96, height=80), variant=variant)
+
+    assert fidelity.reading_of(contract, stepwise=stepwise) == reading
 
 
 def test_a_graph_of_other_weights_is_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
