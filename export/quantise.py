@@ -39,7 +39,7 @@ from rtmatte.step import Array
 QUANTISED = ("Conv", "Relu")
 
 WATCHED_EVERY = 3  # calls, of which ranges are taken
-SAMPLES = 8  # of those, at most, spread over them all: weights are rounded for these
+SAMPLES = 6  # of those, which weights are rounded for
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +123,11 @@ class Quantiser:
 
     def _calibrate(self) -> None:
         """Takes the ranges of the maps over some of the calls, and keeps what some of those were given."""
-        ranges, stride = ChannelRanges(self._plain), 1
-        for index, call in enumerate(islice(self._calls, 0, None, WATCHED_EVERY)):
+        ranges = ChannelRanges(self._plain)
+        for call in islice(self._calls, 0, None, WATCHED_EVERY):
             ranges.see(call.given)
-            if index % stride == 0:
+            if len(self._samples) < SAMPLES:
                 self._samples.append(call.given)
-            if len(self._samples) > SAMPLES:
-                self._samples, stride = self._samples[::2], 2 * stride
         self._ranges = ranges.found
 
     def _quantise(self, path: Path, floating: Collection[str]) -> None:
