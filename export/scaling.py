@@ -9,7 +9,7 @@ al. 2019 (cross-layer equalisation) and Xiao et al. 2023 (SmoothQuant).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -130,7 +130,8 @@ class _Scaler:
             low = np.zeros_like(low)  # a Relu became the rounding's lower end
         scale, zero = codes_of(low, high)
         zeros = np.full(len(scale), zero, np.uint8)
-        made_here, leaves = maker.name in self._in_int8, not any(self._inside(quantize))
+        dequantizers = [dequantize for dequantize, _ in self._users[quantize.output[0]]]
+        made_here, leaves = maker.name in self._in_int8, not any(map(self._inside, dequantizers))
         if made_here and leaves and len(maker.input) == 3:  # it has a bias to move its codes by
             scale, zeros = codes_of_each(low, high)
             self._scaling.moved[maker.name], zero = zeros, 0
@@ -145,26 +146,23 @@ class _Scaler:
         else:
             quantize.input[1:] = self._pair(f"{source}_each", scale, zeros)
             quantize.attribute.append(helper.make_attribute("axis", 1))
-        for dequantize, _ in self._users[quantize.output[0]]:
+        for dequantize in dequantizers:
             dequantize.input[1:] = pair
-            whole, users = dequantize.output[0], self._users[dequantize.output[0]]
-            inside = [(user, index) for user, index in users if user.name in self._in_int8 and index == 0]
-            if len(inside) < len(users) or whole in self._results:
+            whole, inside = dequantize.output[0], self._inside(dequantize)
+            if len(inside) < len(self._users[whole]) or whole in self._results:
                 dequantize.output[0] = f"{whole}_divided"
-                for user, index in inside:
-                    user.input[index] = f"{whole}_divided"
+                for user in inside:
+                    user.input[0] = f"{whole}_divided"
                 if not inside:
                     self._graph.node.remove(dequantize)
                 self._leave(quantize.output[0], whole, self._pair(f"{whole}_each", scale, zeros), self._shapes[source])
-            for user, _ in inside:
+            for user in inside:
                 self._scaling.taken[user.name] = scale
 
-    def _inside(self, quantize: NodeProto) -> Iterator[NodeProto]:
-        """Yields the convolutions in int8 that take what `quantize` rounds."""
-        for dequantize, _ in self._users[quantize.output[0]]:
-            for user, index in self._users[dequantize.output[0]]:
-                if user.name in self._in_int8 and index == 0:
-                    yield user
+    def _inside(self, dequantize: NodeProto) -> list[NodeProto]:
+        """Returns the convolutions in int8 that take the map that `dequantize` gives."""
+        users = self._users[dequantize.output[0]]
+        return [user for user, index in users if user.name in self._in_int8 and index == 0]
 
     def _leave(self, codes: str, whole: str, pair: Sequence[str], shape: Sequence[int]) -> None:
         """Makes the map `whole` of its codes and the `pair` of scales and zero points by channel, for all but int8.
