@@ -189,6 +189,30 @@ def test_a_rough_mask_of_a_disc_is_a_polygon_in_it() -> None:
     assert (share > 0.5).all()
 
 
+def test_a_mask_without_limbs_keeps_the_body_and_half_of_the_time_one_arm() -> None:
+    body = torch.zeros(64, 1, 192, 192)
+    body[:, :, 32:, 68:124] = 1
+    alpha = body.clone()
+    left, right = (slice(80, 88), slice(28, 60)), (slice(80, 88), slice(132, 164))
+    for rows, columns in (left, right):
+        alpha[:, :, rows, columns.start - 8 : columns.stop + 8] = 1
+
+    limbless, usual = given_mask(alpha, Dice(3), limbless=1.0), given_mask(alpha, Dice(3))
+
+    def lost(arm: tuple[slice, slice], masks: Tensor) -> Tensor:
+        return masks[:, 0, *arm].mean((1, 2)) < 0.3
+
+    def shares(masks: Tensor) -> tuple[float, float]:
+        one, other = lost(left, masks), lost(right, masks)
+        return float((one & other).float().mean()), float((one ^ other).float().mean())
+
+    both, one = shares(limbless)
+    assert both > 0.3
+    assert one > 0.2
+    assert shares(usual)[1] < 0.1
+    assert ((limbless * body).sum((1, 2, 3)) > 0.5 * body.sum((1, 2, 3))).all()
+
+
 def test_a_spot_on_a_person_has_their_colour() -> None:
     person = torch.zeros(32, 4, 72, 128)
     person[:, 0], person[:, 3, 16:, 40:80] = 1.0, 1.0

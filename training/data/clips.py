@@ -52,6 +52,7 @@ class ClipOptions:
     gap: int | tuple[int, int] = 1  # time from frame to frame, or its bounds
     no_mask: float = 0.0  # share of central clips whose mask is all -1
     rough: float = 0.0  # share of masks that are polygons of few corners
+    limbless: float = 0.0  # share of the other masks that have lost hands and arms
     resting: float = 0.0  # share of things in front that lie on the person and are much of the colour there
     entering: float = 0.0  # share of the other things in front that come into the picture during the clip
     photometric: float = 1.0
@@ -263,7 +264,7 @@ class ClipMaker:
         frames = camera(frames, dice, strength)
         visible = ~covered & (alpha.amax((2, 3, 4)) > _PRESENT)
         alpha = alpha * visible[..., None, None, None]
-        mask = given_mask(alpha[:, 0], dice, rough=options.rough)
+        mask = given_mask(alpha[:, 0], dice, rough=options.rough, limbless=options.limbless)
         unmasked = central & dice.chance(len(frames), options.no_mask)
         mask = torch.where(unmasked[:, None, None, None], -1.0, mask)
         return Clip(frames, alpha, mask, central, visible)

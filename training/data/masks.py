@@ -13,15 +13,18 @@ from training.data.dice import Dice
 _MOST_PIXELS = 7  # of growth or shrinkage, in a frame of 192 rows or more
 
 
-def given_mask(alpha: Tensor, dice: Dice, *, rough: float = 0.0) -> Tensor:
+def given_mask(alpha: Tensor, dice: Dice, *, rough: float = 0.0, limbless: float = 0.0) -> Tensor:
     """A degraded 0/1 mask (sometimes soft) [n, 1, H, W] of `alpha` [n, 1, H, W]; never much smaller than the person.
 
-    A share `rough` of them are polygons of few corners, as one draws with a dozen clicks.
+    A share `rough` of them are polygons of few corners, as one draws with a dozen clicks; of the rest a share
+    `limbless` has lost hands and arms, or some of them, as segmenters lose them.
     """
     n, _, height, width = alpha.shape
     true = (alpha > 0.5).float()
     mask = torch.where(_column(dice.chance(n, 0.25)), _coarse(true, dice), true)
     mask = _regrown(mask, dice)
+    if limbless > 0:
+        mask = torch.where(_column(dice.chance(n, limbless)), _without_limbs(mask, dice), mask)
     if rough > 0:
         mask = torch.where(_column(dice.chance(n, rough)), _polygons(true, dice), mask)
     mask = torch.where(_column(dice.chance(n, 0.12)), _with_part_missing(mask, dice, height, width), mask)
@@ -67,6 +70,25 @@ def _polygons(mask: Tensor, dice: Dice) -> Tensor:
             chosen = (np.arange(count) + start) * len(outline) / count
             cv2.fillPoly(drawn, [outline[chosen.astype(int) % len(outline)]], 1.0)
     return torch.from_numpy(filled).to(mask)[:, None]
+
+
+def _without_limbs(mask: Tensor, dice: Dice) -> Tensor:
+    """Masks without what is narrower than a twentieth to an eighth of their height: opened by a disc, half of them on one
+    side only."""
+    opened = np.zeros((len(mask), *mask.shape[-2:]), np.uint8)
+    share = dice.uniform(len(mask), low=0.05, high=0.13).tolist()
+    for shape, left, part in zip((mask[:, 0] > 0.5).cpu().numpy(), opened, share, strict=True):
+        rows = np.flatnonzero(shape.any(1))
+        across = 2 * round(part * len(rows) / 2) + 1
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (across, across))
+        # a body goes on beyond the frame: what lies at its edge is not narrow
+        around = cv2.copyMakeBorder(shape.astype(np.uint8), *4 * (across,), cv2.BORDER_REPLICATE)
+        left[:] = cv2.morphologyEx(around, cv2.MORPH_OPEN, disc)[across:-across, across:-across]
+    x = torch.arange(mask.shape[-1], device=mask.device) / mask.shape[-1]
+    middle = (mask * x).sum((1, 2, 3)) / mask.sum((1, 2, 3)).clamp(min=1)
+    beyond = (x - _column(middle)) * _column(dice.sign(len(mask))) > 0
+    spared = beyond & _column(dice.chance(len(mask), 0.5))
+    return torch.where(spared, mask, torch.from_numpy(opened).to(mask)[:, None])
 
 
 def _with_part_missing(mask: Tensor, dice: Dice, height: int, width: int) -> Tensor:
