@@ -73,8 +73,7 @@ def _polygons(mask: Tensor, dice: Dice) -> Tensor:
 
 
 def _without_limbs(mask: Tensor, dice: Dice) -> Tensor:
-    """Masks without what is narrower than a twentieth to an eighth of their height: opened by a disc, half of them on one
-    side only."""
+    """Masks without what is narrower than a twentieth to an eighth of their height, half of them on one side only."""
     opened = np.zeros((len(mask), *mask.shape[-2:]), np.uint8)
     share = dice.uniform(len(mask), low=0.05, high=0.13).tolist()
     for shape, left, part in zip((mask[:, 0] > 0.5).cpu().numpy(), opened, share, strict=True):
