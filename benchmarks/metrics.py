@@ -42,7 +42,8 @@ GAUSS, SLOPE = _derivative_kernels(1.4, 4)
 PHI = _phi_table()
 # 8-bit values that reach 0.1, 0.2 ... 1.0; exact, where float thresholds would depend on rounding.
 CONN_LEVELS = tuple(-(-255 * tenth // 10) for tenth in range(1, 11))
-DISC_2PX = (np.add.outer(np.arange(-2, 3) ** 2, np.arange(-2, 3) ** 2) <= 4).astype(np.uint8)
+# The edge runs between pixels: one whose centre is within 2 px of it has one of the other side within 2.5 px.
+NEAR_EDGE = (np.add.outer(np.arange(-2, 3) ** 2, np.arange(-2, 3) ** 2) <= 2.5**2).astype(np.uint8)
 
 
 class ClipScorer:
@@ -154,10 +155,11 @@ def conn(pred: Matte8, true: Matte8) -> float:
 def core(pred: Matte8, true: Matte8) -> float:
     """Returns the mean absolute difference, times 1000, over pixels more than 2 px from the reference edge.
 
-    The edge is the boundary of truth > 0.5; a pixel is within 2 px of it when a pixel of the other side is. Soft edges
-    and the doubt of the reference lie in that band; holes, haze and lost limbs do not. 0 when the band is everything.
+    The edge is the boundary of truth > 0.5, which runs between pixels; a pixel is near it when one of the other side is
+    within 2.5 px. Soft edges and the doubt of the reference lie in that band; holes, haze and lost limbs do not. 0 when
+    the band is everything.
     """
-    band = cv2.morphologyEx((true > 127).astype(np.uint8), cv2.MORPH_GRADIENT, DISC_2PX)
+    band = cv2.morphologyEx((true > 127).astype(np.uint8), cv2.MORPH_GRADIENT, NEAR_EDGE)
     outside = band.size - cv2.countNonZero(band)
     if outside == 0:
         return 0.0

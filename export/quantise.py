@@ -39,7 +39,7 @@ from rtmatte.step import Array
 QUANTISED = ("Conv", "Relu")
 
 WATCHED_EVERY = 3  # calls, of which ranges are taken
-SAMPLES = 6  # of those, which weights are rounded for
+SAMPLED_EVERY = 2  # of those, which weights are rounded for: from all of the clip, and of what follows it
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +124,9 @@ class Quantiser:
     def _calibrate(self) -> None:
         """Takes the ranges of the maps over some of the calls, and keeps what some of those were given."""
         ranges = ChannelRanges(self._plain)
-        for call in islice(self._calls, 0, None, WATCHED_EVERY):
+        for number, call in enumerate(islice(self._calls, 0, None, WATCHED_EVERY)):
             ranges.see(call.given)
-            if len(self._samples) < SAMPLES:
+            if number % SAMPLED_EVERY == 0:
                 self._samples.append(call.given)
         self._ranges = ranges.found
 

@@ -90,15 +90,31 @@ def test_core_forgives_two_pixels_at_the_edge_and_not_three() -> None:
     assert metrics.mad(two, blob()) > 0
 
 
+@pytest.mark.parametrize("degrees", [0, 10, 26.565, 30, 45, 60, 80])
+def test_core_forgives_two_pixels_at_an_edge_of_any_slope(degrees: float) -> None:
+    slope = np.deg2rad(degrees)
+    y, x = np.mgrid[-40:41, -40:41]
+    distance = x * np.cos(slope) + y * np.sin(slope) + 0.2
+    truth = (distance > 0).astype(np.uint8) * 255
+    inside = (np.abs(x) < 37) & (np.abs(y) < 37)  # the edge ends where the picture does
+
+    def core_of_errors_from(near: float, far: float) -> float:
+        wrong = inside & (np.abs(distance) >= near) & (np.abs(distance) < far)
+        return metrics.core(np.where(wrong, 255 - truth, truth), truth)
+
+    assert core_of_errors_from(0, 2) == 0
+    assert core_of_errors_from(2.5, 3.5) > 0
+
+
 def test_core_is_a_mean_over_the_pixels_outside_the_band() -> None:
     truth, haze = np.zeros((40, 60), np.uint8), np.full((40, 60), 51, np.uint8)
 
     assert metrics.core(haze, truth) == pytest.approx(200)
     assert metrics.core(haze, blob(value=100)) == pytest.approx(metrics.mad(haze, blob(value=100)))
-    # A hole of 100 pixels; the disc of radius 2 takes 2 px on either side of a 20x20 square, corners rounded.
+    # A hole of 100 pixels; the band takes 2 px on either side of a 20x20 square, corners rounded.
     hole = blob()
     hole[15:25, 25:35] = 0
-    outside = 40 * 60 - (24 * 24 - 4 * 3) + 16 * 16
+    outside = 40 * 60 - (24 * 24 - 4) + 16 * 16
     assert metrics.core(hole, blob()) == pytest.approx(1000 * 100 / outside)
 
 
