@@ -6,6 +6,7 @@ they are then put together, each that leaves the step well within the tolerance.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -13,7 +14,7 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-from onnx import ModelProto, shape_inference
+from onnx import ModelProto, NodeProto, shape_inference
 
 from export.check import Drift, Startable, Tolerance, drift_of, error_of
 from export.quantise import Quantiser
@@ -93,21 +94,23 @@ def blocks_of(plain: ModelProto) -> list[Block]:
     """Returns the blocks of a graph in its order; its shapes are static, its weights constants named as in PyTorch."""
     graph = shape_inference.infer_shapes(plain).graph
     shapes = {value.name: shape_of(value) for value in (*graph.value_info, *graph.output)}
-    sizes = {tensor.name: tuple(tensor.dims) for tensor in plain.graph.initializer}
+    sizes: dict[str, tuple[int, ...]] = {tensor.name: tuple(tensor.dims) for tensor in plain.graph.initializer}
     before_alpha = _before(plain, ALPHA)
-    found: dict[str, list[tuple[str, int, bool, int]]] = {}
+
+    def products(convolution: NodeProto) -> int:
+        return prod(sizes[convolution.input[1]][1:]) * prod(shapes[convolution.output[0]])
+
+    members: dict[str, list[NodeProto]] = defaultdict(list)
     for node in plain.graph.node:
         if node.op_type == "Conv":
-            products = prod(sizes[node.input[1]][1:]) * prod(shapes[node.output[0]])
-            outputs, inputs, *kernel_size = sizes[node.input[1]]
-            kernel = "x".join(map(str, kernel_size))
-            block = f"{_module(node.input[1])} {'branch' if _in_branch(node.input[1]) else kernel}"
-            found.setdefault(block, []).append((node.name, products, node.name in before_alpha, min(inputs, outputs)))
+            weight = node.input[1]
+            kernel = "x".join(map(str, sizes[weight][2:]))
+            members[f"{_module(weight)} {'branch' if _in_branch(weight) else kernel}"].append(node)
     blocks = []
-    for name, rows in found.items():
-        names, products_of, seen, narrowest = zip(*rows, strict=True)
-        worth = not name.endswith(" 1x1") and narrowest[np.argmax(products_of)] >= FEW
-        blocks.append(Block(name, names, sum(products_of), any(seen), worth))
+    for name, nodes in members.items():
+        names, largest = tuple(node.name for node in nodes), max(nodes, key=products)
+        worth = not name.endswith(" 1x1") and min(sizes[largest.input[1]][:2]) >= FEW
+        blocks.append(Block(name, names, sum(map(products, nodes)), not before_alpha.isdisjoint(names), worth))
     return blocks
 
 
@@ -123,11 +126,11 @@ class Choice:
 def choose(quantiser: Quantiser, calls: Sequence[Recorded], tolerance: Tolerance) -> Choice:
     """Returns the choice that brings the steps of `calls` within `tolerance` with most of the arithmetic in int8.
 
-    A block is taken when the error of all that is taken stays within a part of the tolerance. Few calls would not do:
-    on untrained weights most of the mean error is that of a frame in ten, where a token falls on the other side.
+    A block is taken when the error of all that is taken stays within a part of the tolerance. Blocks are ranked by the
+    median of a call's error: on untrained weights most of a mean is that of one call in ten, in which a token falls on
+    the other side of a mask, by chance.
     """
     blocks, room = blocks_of(quantiser.plain), Tolerance(ROOM * tolerance.mean)
-
     total = sum(block.products for block in blocks)
 
     def tried(taken: Collection[Block], on: Sequence[Recorded] = calls) -> Choice:
@@ -142,7 +145,7 @@ def choose(quantiser: Quantiser, calls: Sequence[Recorded], tolerance: Tolerance
     taken = [block for block in blocks if block.worth and not block.seen]
     best = tried(taken)
     candidates = [block for block in blocks if block.seen and block.worth and block.products >= LEAST * total]
-    errors = {block.name: tried([block], few).drift.mean for block in candidates}
+    errors = {block.name: float(np.median(tried([block], few).drift.means)) for block in candidates}
     for block in by_cost(candidates, errors):
         more = tried([*taken, block])
         if more.drift.within(room):
