@@ -1,7 +1,7 @@
 """Which convolutions an int8 graph can afford: those that cost least accuracy for the arithmetic they save.
 
 Blocks of convolutions are put in int8 one at a time, and a step's error is measured. In the order of what they cost
-they are then put together, each that leaves the step well within the tolerance.
+they are then put together, as many as leave the step well within the tolerance.
 """
 
 from __future__ import annotations
@@ -126,9 +126,9 @@ class Choice:
 def choose(quantiser: Quantiser, calls: Sequence[Recorded], tolerance: Tolerance) -> Choice:
     """Returns the choice that brings the steps of `calls` within `tolerance` with most of the arithmetic in int8.
 
-    A block is taken when the error of all that is taken stays within a part of the tolerance. Blocks are ranked by the
-    median of a call's error: on untrained weights most of a mean is that of one call in ten, in which a token falls on
-    the other side of a mask, by chance.
+    It is as many of the blocks, cheapest first, as leave the error within a part of the tolerance. Blocks are ranked by
+    the median of a call's error: on untrained weights most of a mean is that of one call in ten, in which a token falls
+    on the other side of a mask, by chance.
     """
     blocks, room = blocks_of(quantiser.plain), Tolerance(ROOM * tolerance.mean)
     total = sum(block.products for block in blocks)
@@ -142,14 +142,14 @@ def choose(quantiser: Quantiser, calls: Sequence[Recorded], tolerance: Tolerance
     if best.drift.within(tolerance):
         return best
     few = calls[-1::-RANKED][::-1]
-    taken = [block for block in blocks if block.worth and not block.seen]
-    best = tried(taken)
+    free = [block for block in blocks if block.worth and not block.seen]
     candidates = [block for block in blocks if block.seen and block.worth and block.products >= LEAST * total]
     errors = {block.name: float(np.median(tried([block], few).drift.means)) for block in candidates}
-    for block in by_cost(candidates, errors):
-        more = tried([*taken, block])
-        if more.drift.within(room):
-            taken, best = [*taken, block], more
+    ranked = by_cost(candidates, errors)
+    for count in range(len(ranked), -1, -1):
+        best = tried([*free, *ranked[:count]])
+        if best.drift.within(room):
+            break
     return best
 
 
