@@ -199,8 +199,8 @@ GENTLE = (
     replace(ENTERING[1], steps=150, rate=(6e-5, 1e-5)),
 )
 
-# Started from a mean of all before: first masks that miss hands and arms, which come into the mask's person while
-# things that come in do not; fewer of those.
+# Started from a mean of all before: many first masks miss hands and arms, which are the person's all the same; fewer
+# things come in, which are not.
 LIMBLESS = tuple(
     replace(phase, name=name, data=replace(phase.data, entering=0.3, rough=0.25, limbless=0.3))
     for phase, name in zip(GENTLE, ("limbless", "polish"), strict=True)
