@@ -63,7 +63,7 @@ class MaskDecoder(nn.Module):
         self.up_4_2 = Upsample(128, 64)
         self.up_2_1 = Upsample(64, 16)
         self.pred_seg = nn.Conv2d(16, 1, 3, padding=1)
-        self.pred_mat = nn.Conv2d(16, 1, 3, padding=1)
+        self.pred_mat: nn.Module = nn.Conv2d(16, 1, 3, padding=1)
 
     def forward(self, features: Features, readout: Tensor, sensory: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the raw alpha [B,1,H,W], to be clamped to 0..1, and the sensory state [B,256,h,w] after it."""

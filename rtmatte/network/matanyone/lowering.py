@@ -1,14 +1,17 @@
-"""The decoder's shortcuts taken before its maps are upsampled: the same function with less to compute, for inference.
+"""The decoder with less to compute and the same function, for inference: its shortcuts and its last convolution.
 
 A 1x1 convolution and a bilinear upsampling commute, and two 1x1 convolutions are one. So the shortcut of a stage,
 `downsample(up(x) + project(feature))`, is `up(shortcut(x)) + merged(feature)`: a quarter of the positions, and an
 upsampling of the narrower map. It also parts the signal itself, which needs its digits, from the wide map that only the
 branch sees, which can do with 8 bits.
+
+A convolution to one channel leaves most of a vector unit empty: `PhasedConv` fills it with neighbouring pixels.
 """
 
 from __future__ import annotations
 
 from copy import deepcopy
+from itertools import product
 from typing import TypeVar
 
 import torch
@@ -18,6 +21,8 @@ from torch.nn import functional as F
 from rtmatte.network.matanyone.decoder import MaskDecoder, Upsample
 
 Module = TypeVar("Module", bound=nn.Module)
+
+PHASES = 4  # pixels a side that are the channels of one position
 
 
 class LoweredUpsample(nn.Module):
@@ -35,8 +40,32 @@ class LoweredUpsample(nn.Module):
         return joined
 
 
+class PhasedConv(nn.Module):
+    """A 3x3 convolution to one channel, padded by 1, as one that gives 4x4 pixels as sixteen channels.
+
+    It multiplies four times as much, by zeros; but processors reckon sixteen channels at a time, one or all of them:
+    1.5 ms instead of 5.2 for [1,16,288,512] in ONNX Runtime. Height and width are multiples of 4.
+    """
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        assert convolution.bias is not None
+        self.phases = nn.Conv2d(convolution.in_channels, PHASES * PHASES, PHASES + 2, PHASES, padding=1)
+        assert self.phases.bias is not None
+        with torch.no_grad():
+            self.phases.weight.zero_()
+            for row, column in product(range(PHASES), repeat=2):
+                window = self.phases.weight[PHASES * row + column, :, row : row + 3, column : column + 3]
+                window.copy_(convolution.weight[0])
+            self.phases.bias.copy_(convolution.bias.expand(PHASES * PHASES))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.phases(x), PHASES)
+
+
 def lowered(module: Module) -> Module:
-    """Returns a copy of `module` in which every decoder's stages that change the width are `LoweredUpsample`."""
+    """Returns a copy of `module` in which every decoder's stages that change the width are `LoweredUpsample`, and its
+    matting head is a `PhasedConv`."""
     module = deepcopy(module)
     for decoder in module.modules():
         if isinstance(decoder, MaskDecoder):
@@ -45,6 +74,8 @@ def lowered(module: Module) -> Module:
                 stage = getattr(decoder, name)
                 if isinstance(stage, Upsample) and isinstance(project, nn.Conv2d) and stage.out_conv.downsample:
                     setattr(decoder, name, LoweredUpsample(stage, project, stage.out_conv.downsample))
+            if isinstance(decoder.pred_mat, nn.Conv2d):
+                decoder.pred_mat = PhasedConv(decoder.pred_mat)
     return module
 
 
