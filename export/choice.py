@@ -6,7 +6,7 @@ they are then put together, as many as leave the step well within the tolerance.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -17,6 +17,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, shape_inference
 
 from export.check import Drift, Startable, Tolerance, drift_of, error_of
+from export.comparisons import Comparisons, nodes_before
 from export.quantise import Quantiser
 from export.rehearsal import Recorded, Recorder, improvise, rehearse
 from export.scaling import shape_of
@@ -30,10 +31,11 @@ from rtmatte.targets.person import PersonTarget
 ONE_STEP_IN_INT8 = Tolerance(5e-3)
 CHECK_CALLS, CHECK_EVERY = 20, 2  # a seed, settling, ordinary frames, stores, from most of the clip
 MADE = 24  # made pictures that ranges are taken of; as many calls as of the clip are checked of those that follow
-ROOM = 0.9  # of the tolerance is for the calls that blocks are chosen by: on others the choice is off by more
+ROOM = 0.95  # of the tolerance is what a choice may be expected to be off by: on other pictures it is off by more
 RANKED = 4  # every so many calls serve to rank the blocks: some ten graphs are made and run for that
-FEW = 32  # channels: a block whose main convolution takes or gives fewer is no faster in int8
-LEAST = 1e-2  # of the multiplications: blocks of fewer stay in float32 unless all may go
+PICTURE = 16  # channels: a convolution that takes fewer sees the picture, for which float32 has a way of its own
+A_NUMBER = 50  # products of float32 take as long as bringing a number into int8 or out of it
+LEAST = 3e-3  # of the products: trying a block that saves fewer takes longer than it is worth
 
 
 def quantise_checked(graph: Path, clip: str | Path, *, within: float = ONE_STEP_IN_INT8.mean) -> Path:
@@ -76,86 +78,108 @@ def tolerance_of(within: float) -> Tolerance:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Convolutions that are in int8 together or not at all: those of one module's branches, or of its shortcuts.
-
-    A branch is added to the signal; 1x1 convolutions outside of branches are the way of the signal itself, which is
-    dear to round, and take as long in int8 as in float32, for it is their maps that take the time. So do convolutions
-    of few channels: those have the largest maps, and leave the int8 product half empty.
-    """
+    """Convolutions that are in int8 together or not at all: those of one module's branches, or one 1x1 by itself."""
 
     name: str
     convolutions: tuple[str, ...]
-    products: int  # multiplications of a step
+    products: int  # of a step
+    saved: int  # of those, less what rounding the maps costs, of which others that take them bear a part
     seen: bool  # whether a step's own alpha depends on it; else only the next state does
-    worth: bool = True  # whether int8 is faster
+
+    @property
+    def worth(self) -> bool:
+        """Whether int8 is faster."""
+        return self.saved > 0
 
 
 def blocks_of(plain: ModelProto) -> list[Block]:
     """Returns the blocks of a graph in its order; its shapes are static, its weights constants named as in PyTorch."""
     graph = shape_inference.infer_shapes(plain).graph
-    shapes = {value.name: shape_of(value) for value in (*graph.value_info, *graph.output)}
+    shapes = {value.name: shape_of(value) for value in (*graph.value_info, *graph.input, *graph.output)}
     sizes: dict[str, tuple[int, ...]] = {tensor.name: tuple(tensor.dims) for tensor in plain.graph.initializer}
-    before_alpha = _before(plain, ALPHA)
+    takers = Counter(node.input[0] for node in plain.graph.node if node.op_type == "Conv")
+    before_alpha = nodes_before(plain, ALPHA)
 
     def products(convolution: NodeProto) -> int:
         return prod(sizes[convolution.input[1]][1:]) * prod(shapes[convolution.output[0]])
 
+    def saved(convolution: NodeProto) -> int:
+        if sizes[convolution.input[1]][1] < PICTURE:
+            return 0
+        source, result = convolution.input[0], convolution.output[0]
+        numbers = prod(shapes[source]) // takers[source] + prod(shapes[result])
+        return products(convolution) - A_NUMBER * numbers
+
     members: dict[str, list[NodeProto]] = defaultdict(list)
     for node in plain.graph.node:
         if node.op_type == "Conv":
-            weight = node.input[1]
-            kernel = "x".join(map(str, sizes[weight][2:]))
-            members[f"{_module(weight)} {'branch' if _in_branch(weight) else kernel}"].append(node)
-    blocks = []
-    for name, nodes in members.items():
-        names, largest = tuple(node.name for node in nodes), max(nodes, key=products)
-        worth = not name.endswith(" 1x1") and min(sizes[largest.input[1]][:2]) >= FEW
-        blocks.append(Block(name, names, sum(map(products, nodes)), not before_alpha.isdisjoint(names), worth))
-    return blocks
+            members[_block(node.input[1], sizes[node.input[1]][2:])].append(node)
+    return [
+        Block(
+            name,
+            tuple(node.name for node in nodes),
+            sum(map(products, nodes)),
+            sum(map(saved, nodes)),
+            any(node.name in before_alpha for node in nodes),
+        )
+        for name, nodes in members.items()
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was found: the convolutions that stay in float32, the share of the multiplications in int8, the error."""
+    """What was tried: the convolutions that stay in float32, the share of the products in int8, the error of a step,
+    and how many of its comparisons are expected to turn."""
 
     floating: frozenset[str]
     share: float
     drift: Drift
+    turned: float
+
+    @property
+    def usual(self) -> float:
+        """The error of a step in which, as in most, nothing that matters turns."""
+        return float(np.median(self.drift.means))
 
 
 def choose(quantiser: Quantiser, calls: Sequence[Recorded], tolerance: Tolerance) -> Choice:
     """Returns the choice that brings the steps of `calls` within `tolerance` with most of the arithmetic in int8.
 
-    It is as many of the blocks, cheapest first, as leave the error within a part of the tolerance. Blocks are ranked by
-    the median of a call's error: on untrained weights most of a mean is that of one call in ten, in which a token falls
-    on the other side of a mask, by chance.
+    It is as many of the blocks, cheapest first, as leave the error that is measured within the tolerance, and the one
+    to be expected within a part of it. On untrained weights half of a mean is that of one call in ten, in which a token
+    changes sides, by chance; so what is expected is the error of most calls, and for every comparison that is expected
+    to turn what one costs.
     """
-    blocks, room = blocks_of(quantiser.plain), Tolerance(ROOM * tolerance.mean)
+    blocks = blocks_of(quantiser.plain)
     total = sum(block.products for block in blocks)
+    few = calls[-1::-RANKED][::-1]
+    comparisons = Comparisons(quantiser.plain, few)
 
     def tried(taken: Collection[Block], on: Sequence[Recorded] = calls) -> Choice:
         floating = frozenset(name for block in blocks if block not in taken for name in block.convolutions)
         share = sum(block.products for block in taken) / total
-        return Choice(floating, share, measure_calls(OrtEngine(quantiser.draft(floating=floating)), on))
+        draft = quantiser.draft(floating=floating)
+        return Choice(floating, share, measure_calls(OrtEngine(draft), on), comparisons.turned(draft))
 
-    best = tried(blocks)
+    worthy = [block for block in blocks if block.worth]
+    best = tried(worthy)
     if best.drift.within(tolerance):
         return best
-    few = calls[-1::-RANKED][::-1]
-    free = [block for block in blocks if block.worth and not block.seen]
-    candidates = [block for block in blocks if block.seen and block.worth and block.products >= LEAST * total]
-    errors = {block.name: float(np.median(tried([block], few).drift.means)) for block in candidates}
-    ranked = by_cost(candidates, errors)
+    a_turn = max(0.0, best.drift.mean - best.usual) / best.turned if best.turned else 0.0
+    free = [block for block in worthy if not block.seen]
+    candidates = [block for block in worthy if block.seen and block.saved >= LEAST * total]
+    alone = {block.name: tried([block], few) for block in candidates}
+    ranked = by_cost(candidates, {name: one.usual + a_turn * one.turned for name, one in alone.items()})
     for count in range(len(ranked), -1, -1):
         best = tried([*free, *ranked[:count]])
-        if best.drift.within(room):
+        if best.drift.within(tolerance) and best.usual + a_turn * best.turned <= ROOM * tolerance.mean:
             break
     return best
 
 
 def by_cost(blocks: Iterable[Block], errors: Mapping[str, float]) -> list[Block]:
     """Returns the blocks, cheapest for what they save first; errors of many add up like independent noise."""
-    return sorted(blocks, key=lambda block: errors[block.name] ** 2 / block.products)
+    return sorted(blocks, key=lambda block: errors[block.name] ** 2 / block.saved)
 
 
 def measure_calls(engine: Startable, calls: Iterable[Recorded]) -> Drift:
@@ -168,6 +192,19 @@ def measure_calls(engine: Startable, calls: Iterable[Recorded]) -> Drift:
     if not errors:
         raise InputError("expected calls to compare, found none")
     return drift_of(errors)
+
+
+def _block(weight: str, kernel: Sequence[int]) -> str:
+    """Returns the name of the block that a convolution belongs to by its weight's name.
+
+    A branch is added to the signal; 1x1 convolutions outside of branches are the way of the signal itself, which may be
+    dear to round.
+    """
+    if _in_branch(weight):
+        return f"{_module(weight)} branch"
+    if prod(kernel) == 1:
+        return weight.removesuffix(".weight")
+    return f"{_module(weight)} {'x'.join(map(str, kernel))}"
 
 
 def _in_branch(weight: str) -> bool:
@@ -187,15 +224,3 @@ def _without_numbers(parts: list[str]) -> list[str]:
     while parts and parts[-1].isdigit():
         parts = parts[:-1]
     return parts
-
-
-def _before(model: ModelProto, result: str) -> set[str]:
-    """Returns the names of the nodes that a result depends on."""
-    made = {output: node for node in model.graph.node for output in node.output}
-    waiting, found = [result], set()
-    while waiting:
-        node = made.get(waiting.pop())
-        if node is not None and node.name not in found:
-            found.add(node.name)
-            waiting.extend(node.input)
-    return found

@@ -10,12 +10,22 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from export import scaling
 from export.__main__ import main
 from export.check import Tolerance
-from export.choice import FEW, ONE_STEP_IN_INT8, Block, blocks_of, by_cost, choose, measure_calls, quantise_checked
+from export.choice import (
+    A_NUMBER,
+    ONE_STEP_IN_INT8,
+    PICTURE,
+    Block,
+    blocks_of,
+    by_cost,
+    choose,
+    measure_calls,
+    quantise_checked,
+)
 from export.quantise import Quantiser
 from export.rehearsal import Recorded, Recorder, improvise, rehearse
 from export.to_onnx import export_step
@@ -181,33 +191,53 @@ def test_scales_per_channel_make_a_step_truer_than_one_for_a_map(
     assert each < 0.95 * drift_of("one.onnx")
 
 
-def test_blocks_are_the_networks_modules_and_say_what_they_save_and_whether_an_alpha_sees_them(graph: Path) -> None:
+def test_blocks_are_branches_or_single_1x1_and_say_what_they_save_and_whether_an_alpha_sees_them(graph: Path) -> None:
     with Quantiser(graph, ()) as quantiser:
         blocks = blocks_of(quantiser.plain)
-        convolutions = [node.name for node in quantiser.plain.graph.node if node.op_type == "Conv"]
-        sizes = {tensor.name: tensor.dims for tensor in quantiser.plain.graph.initializer}
-        fewest = {
-            node.name: min(sizes[node.input[1]][:2]) for node in quantiser.plain.graph.node if node.op_type == "Conv"
-        }
+        weights = {node.name: node.input[1] for node in quantiser.plain.graph.node if node.op_type == "Conv"}
+        sizes = {tensor.name: tuple(tensor.dims) for tensor in quantiser.plain.graph.initializer}
 
-    assert sorted(name for block in blocks for name in block.convolutions) == sorted(convolutions)
-    assert len(blocks) < len(convolutions)
+    assert sorted(name for block in blocks for name in block.convolutions) == sorted(weights)
+    assert len(blocks) < len(weights)
     assert all(block.products > 0 for block in blocks)
     assert {block.seen for block in blocks} == {True, False}
-    kernels = {block.name.rpartition(" ")[2] for block in blocks}
-    assert "1x1" in kernels
-    assert not any(block.worth for block in blocks if block.name.endswith(" 1x1"))
+    assert {block.worth for block in blocks} == {True, False}
     for block in blocks:
-        if not block.name.endswith(" 1x1"):
-            channels = {fewest[name] for name in block.convolutions}
-            assert block.worth or min(channels) < FEW
-            assert not block.worth or max(channels) >= FEW
-    assert {block.worth for block in blocks if not block.name.endswith(" 1x1")} == {True, False}
+        shapes = [sizes[weights[name]] for name in block.convolutions]
+        if not block.name.endswith(" branch") and shapes[0][2:] == (1, 1):
+            assert len(shapes) == 1
+        assert block.saved < block.products or not block.worth
+        assert not block.worth or max(inputs for _, inputs, *_ in shapes) >= PICTURE
+
+
+def test_a_convolution_saves_its_products_less_the_rounding_of_what_it_takes_and_gives() -> None:
+    wide, narrow, picture = (1, 64, 6, 8), (1, 32, 6, 8), (1, 3, 6, 8)
+
+    assert [block.saved for block in blocks_of(one_convolution((32, 64, 3, 3), wide, narrow))] == [
+        32 * 64 * 9 * 48 - A_NUMBER * (64 + 32) * 48
+    ]
+    (thin,) = blocks_of(one_convolution((32, 64, 1, 1), wide, narrow))
+    assert not thin.worth
+    assert thin.products == 32 * 64 * 48
+    (first,) = blocks_of(one_convolution((32, 3, 3, 3), picture, narrow))
+    assert not first.worth
+
+
+def one_convolution(weight: Sequence[int], taken: Sequence[int], given: Sequence[int]) -> onnx.ModelProto:
+    """Returns the graph of a convolution of that weight, the size of its maps kept."""
+    pads = [weight[2] // 2] * 4
+    nodes = [helper.make_node("Conv", ["map", "net.layer.weight"], ["alpha"], "conv", pads=pads)]
+    values = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("map", taken), ("alpha", given))
+    ]
+    tensor = numpy_helper.from_array(np.zeros(weight, np.float32), "net.layer.weight")
+    return helper.make_model(helper.make_graph(nodes, "graph", values[:1], values[1:], [tensor]))
 
 
 def test_blocks_are_taken_by_what_they_cost_for_what_they_save() -> None:
     rows = {"dear": (100, 9e-3), "small": (1, 2e-3), "cheap": (100, 3e-3)}
-    blocks = [Block(name, (name,), products, seen=True) for name, (products, _) in rows.items()]
+    blocks = [Block(name, (name,), saved, saved, seen=True) for name, (saved, _) in rows.items()]
 
     ordered = by_cost(blocks, {name: error for name, (_, error) in rows.items()})
 
@@ -221,10 +251,12 @@ def test_a_tolerance_that_int8_exceeds_is_met_by_leaving_convolutions_out(graph:
         limit = everything.drift.mean / 2
         part = choose(quantiser, calls, Tolerance(limit))
 
-    assert (everything.share, everything.floating) == (1, frozenset())
+        dear = {name for block in blocks_of(quantiser.plain) if not block.worth for name in block.convolutions}
+
+    assert everything.floating == dear
     assert part.drift.mean <= limit
-    assert 0 < part.share < 1
-    assert part.floating
+    assert 0 < part.share < everything.share
+    assert part.floating > dear
 
 
 def test_pictures_unlike_the_clip_cost_less_where_their_ranges_were_seen(graph: Path, tmp_path: Path) -> None:
