@@ -1,7 +1,7 @@
 """Which convolutions an int8 graph can afford: those that cost least accuracy for the arithmetic they save.
 
-Blocks of convolutions are put in int8 one at a time, and a step's error is measured. In the order of what they cost
-they are then put together, as many as leave the step well within the tolerance.
+What is no faster in int8 stays in float32. All other blocks are put in int8 one at a time, and a step's error is
+measured. In the order of what they cost they are then put together, as many as leave the step within the tolerance.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ONE_STEP_IN_INT8 = Tolerance(5e-3)
 CHECK_CALLS, CHECK_EVERY = 20, 2  # a seed, settling, ordinary frames, stores, from most of the clip
 MADE = 24  # made pictures that ranges are taken of; as many calls as of the clip are checked of those that follow
 ROOM = 0.95  # of the tolerance is what a choice may be expected to be off by: on other pictures it is off by more
-RANKED = 4  # every so many calls serve to rank the blocks: some ten graphs are made and run for that
+RANKED = 4  # every so many calls serve to rank the blocks: some twenty graphs are made and run for that
 PICTURE = 16  # channels: a convolution that takes fewer sees the picture, for which float32 has a way of its own
 A_NUMBER = 50  # products of float32 take as long as bringing a number into int8 or out of it
 LEAST = 3e-3  # of the products: trying a block that saves fewer takes longer than it is worth
