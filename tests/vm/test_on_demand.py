@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.vm.cameras import CAPTURE, REAL, VIRTUAL, Luma, Run, is_open, luma, reading
 
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.vm
 
 RELEASE = 3.0  # seconds after the last viewer
 SLACK = 60.0  # seconds that an emulator may be late; without a release it would be for ever
+STAND = 4  # frames in a row: an emulator that cannot keep up shows every picture twice, some longer
 STEP = 2  # pixels by which the pattern moves to the right from frame to frame, and comes in again on the left
 WIDTH, HEIGHT = CAPTURE
 WHOLE_TURN = WIDTH // STEP
@@ -56,7 +58,13 @@ def test_a_viewer_gets_the_frames_of_the_camera_in_order(run: Run, tmp_path: Pat
 
     steps = np.diff(positions(_moving(raw))[10:]) % WHOLE_TURN
     assert (steps < WHOLE_TURN // 2).all(), f"out of order: {steps.tolist()}"
-    assert np.count_nonzero(steps) > len(steps) / 2, f"stands still: {steps.tolist()}"
+    assert longest_stand(steps) <= STAND, f"stands still: {steps.tolist()}"
+
+
+def longest_stand(steps: NDArray[np.intp]) -> int:
+    """Returns how many frames in a row, at most, did not move."""
+    moved = np.flatnonzero(np.concatenate([[1], steps, [1]]))
+    return int(np.diff(moved).max()) - 1
 
 
 def test_the_camera_is_released_after_the_last_viewer(run: Run) -> None:
