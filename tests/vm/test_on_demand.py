@@ -58,6 +58,7 @@ def test_a_viewer_gets_the_frames_of_the_camera_in_order(run: Run, tmp_path: Pat
 
     steps = np.diff(positions(_moving(raw))[10:]) % WHOLE_TURN
     assert (steps < WHOLE_TURN // 2).all(), f"out of order: {steps.tolist()}"
+    assert np.count_nonzero(steps) > len(steps) // 3, f"stands still: {steps.tolist()}"
     assert longest_stand(steps) <= STAND, f"stands still: {steps.tolist()}"
 
 
