@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
-from onnx import ModelProto, helper, numpy_helper
+from onnx import ModelProto, numpy_helper
 
+from export.observed import Observed
 from export.rehearsal import Recorded
 from rtmatte.step import Array
 
@@ -56,14 +56,8 @@ class Comparisons:
         """Returns what a graph compares in each of the calls, by name."""
         if not self._limits:
             return []
-        watched = ModelProto()
-        watched.CopyFrom(model)
-        del watched.graph.output[:]
-        watched.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in self._limits)
-        session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
-        taken = {value.name for value in session.get_inputs()}
-        given = [{name: array for name, array in call.given.items() if name in taken} for call in self._calls]
-        return [dict(zip(self._limits, session.run(None, one), strict=True)) for one in given]
+        graph = Observed(model, self._limits)
+        return [graph.see(call.given, self._limits) for call in self._calls]
 
 
 def _limits(model: ModelProto) -> dict[str, float]:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
+from export.observed import Observed
 from rtmatte.step import Array
 
 POSITIONS = 2048  # of a map and call, at most, drawn at random
@@ -56,18 +56,18 @@ def correlations(
 
     `shapes` holds the weights' shapes by name; the convolutions are not grouped.
     """
+    if not convolutions:
+        return
     model = onnx.load(graph)
-    known = {value.name for value in (*model.graph.input, *model.graph.output)}
-    taken = dict.fromkeys(node.input[0] for node in convolutions)
-    model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in taken if name not in known)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    taken = {value.name for value in model.graph.input}
+    made = dict.fromkeys(node.input[0] for node in convolutions if node.input[0] not in taken)
+    observed = Observed(model, made)
     for begin in range(0, len(convolutions), TOGETHER):
         nodes = convolutions[begin : begin + TOGETHER]
-        inputs = dict.fromkeys(node.input[0] for node in nodes)
+        inputs = [node.input[0] for node in nodes if node.input[0] in made]
         sums: list[Floats] = [np.zeros(()) for _ in nodes]
         for call in given:
-            made = [name for name in inputs if name not in call]
-            maps = call | dict(zip(made, session.run(made, call) if made else (), strict=True))
+            maps = call | observed.see(call, inputs)
             for index, node in enumerate(nodes):
                 patches = _patches(node, maps[node.input[0]], shapes[node.input[1]])
                 products = patches @ patches.T / (patches.shape[1] * len(given))

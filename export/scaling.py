@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
 
+from export.observed import Observed
 from rtmatte.step import Array
 
+ENDS = ("ReduceMin", "ReduceMax")  # of what a channel takes
 TOP = 255  # codes are 0..255
 LEAST = 0.02  # of a map's widest channel: no channel has a finer scale, so that a still one may wake up
 
@@ -40,22 +41,18 @@ class ChannelRanges:
         nodes = [node for node in model.graph.node if node.op_type in ("Conv", "Relu")]
         maps = dict.fromkeys(name for node in nodes for name in (node.input[0], *node.output))
         ranks = {value.name: len(shape_of(value)) for value in model.graph.value_info}
-        self._names = [name for name in maps if ranks.get(name, 4) == 4]
         model.graph.initializer.append(numpy_helper.from_array(np.array([0, 2, 3]), "range_axes"))
-        del model.graph.output[:]
-        for name in self._names:
-            for kind in ("ReduceMin", "ReduceMax"):
-                result = f"{name}_{kind}"
-                model.graph.node.append(helper.make_node(kind, [name, "range_axes"], [result], result, keepdims=0))
-                model.graph.output.append(helper.make_empty_tensor_value_info(result))
-        self._session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-        self._taken = {value.name for value in self._session.get_inputs()}
+        self._ends = {f"{name}_{kind}": (name, kind) for name in maps if ranks.get(name, 4) == 4 for kind in ENDS}
+        for result, (name, kind) in self._ends.items():
+            model.graph.node.append(helper.make_node(kind, [name, "range_axes"], [result], result, keepdims=0))
+        self._graph = Observed(model, self._ends)
         self.found: Ranges = {}
 
     def see(self, given: Mapping[str, Array]) -> None:
         """Widens the ranges by what one call makes of the maps."""
-        ends = self._session.run(None, {name: array for name, array in given.items() if name in self._taken})
-        for name, low, high in zip(self._names, ends[::2], ends[1::2], strict=True):
+        ends = self._graph.see(given, self._ends)
+        for name in dict.fromkeys(name for name, _ in self._ends.values()):
+            low, high = (ends[f"{name}_{kind}"] for kind in ENDS)
             before = self.found.get(name, (low, high))
             self.found[name] = np.minimum(before[0], low), np.maximum(before[1], high)
 
