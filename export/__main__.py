@@ -99,7 +99,7 @@ def export_checked(
 
 
 def simplified(module: nn.Module) -> nn.Module:
-    """Returns a copy of a network as it is written: norms folded, and MatAnyone's decoder lowered."""
+    """Returns a copy of a network as it is written: norms folded, and MatAnyone with less to compute (`lowering`)."""
     return lowered(folded(module))
 
 

@@ -1,13 +1,16 @@
-"""MatAnyone's decoder lowered: the same function, with less to compute at full size."""
+"""MatAnyone lowered: the same function, with less to compute."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
 from rtmatte.network.matanyone.decoder import MaskDecoder
 from rtmatte.network.matanyone.encoder import Features
+from rtmatte.network.matanyone.lowered_attention import FromFew, OverFew
 from rtmatte.network.matanyone.lowering import LoweredUpsample, PhasedConv, lowered
+from rtmatte.network.matanyone.transformer import Attention, ObjectTransformer
 
 SHAPES = ((1024, 2, 3), (512, 4, 6), (256, 8, 12), (64, 16, 24), (3, 32, 48))  # f16 .. f1
 
@@ -47,3 +50,44 @@ def test_stages_that_change_the_width_and_the_head_are_lowered_once_in_a_copy() 
 
 def stages_lowered(decoder: MaskDecoder) -> set[str]:
     return {name for name, part in decoder.named_children() if isinstance(part, LoweredUpsample | PhasedConv)}
+
+
+@pytest.mark.parametrize("many", ["keys", "queries"])
+def test_attention_that_projects_few_gives_what_all_projected_give(many: str) -> None:
+    torch.manual_seed(0)
+    attention = Attention().eval()
+    nn.init.normal_(attention.in_proj_bias)
+    nn.init.normal_(attention.out_proj.bias)
+    few, tokens, blocked = torch.randn(2, 16, 256), torch.randn(2, 48, 256), torch.rand(2, 16, 48) > 0.5
+
+    with torch.inference_mode():
+        if many == "keys":
+            given = (few, tokens + 1, tokens, blocked)
+            found = FromFew(attention)(*given)
+        else:
+            given = (tokens, few + 1, few)
+            found = OverFew(attention)(*given)
+
+        torch.testing.assert_close(found, attention(*given), rtol=1e-5, atol=1e-5)
+
+
+def test_a_lowered_transformer_gives_the_same_readout() -> None:
+    torch.manual_seed(0)
+    transformer = ObjectTransformer().eval()
+    fused, memory = torch.randn(2, 256, 4, 6), torch.rand(2, 16, 257)
+    position = transformer.spatial_pe.table(4, 6)
+
+    with torch.inference_mode():
+        found = lowered(transformer)(fused, memory, position)
+
+        torch.testing.assert_close(found, transformer(fused, memory, position), rtol=1e-4, atol=1e-4)
+
+
+def test_attention_between_queries_and_tokens_is_lowered_once_in_a_copy() -> None:
+    transformer = ObjectTransformer()
+
+    twice = lowered(lowered(transformer))
+
+    assert [type(block.read_from_pixel.cross_attn) for block in twice.blocks] == [FromFew] * 3
+    assert [type(block.read_from_query.cross_attn) for block in twice.blocks] == [OverFew] * 3
+    assert not any(isinstance(part, FromFew | OverFew) for part in transformer.modules())

@@ -1,4 +1,4 @@
-"""The decoder with less to compute and the same function, for inference: its shortcuts and its last convolution.
+"""MatAnyone with less to compute and the same function, for inference.
 
 A 1x1 convolution and a bilinear upsampling commute, and two 1x1 convolutions are one. So the shortcut of a stage,
 `downsample(up(x) + project(feature))`, is `up(shortcut(x)) + merged(feature)`: a quarter of the positions, and an
@@ -6,6 +6,8 @@ upsampling of the narrower map. It also parts the signal itself, which needs its
 branch sees, which can do with 8 bits.
 
 A convolution to one channel leaves most of a vector unit empty: `PhasedConv` fills it with neighbouring pixels.
+
+Attention between few queries and many tokens need project one of them only: `lowered_attention`.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rtmatte.network.matanyone.decoder import MaskDecoder, Upsample
+from rtmatte.network.matanyone.lowered_attention import FromFew, OverFew
+from rtmatte.network.matanyone.transformer import Attention, ReadFromPixel, ReadFromQuery
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -64,19 +68,28 @@ class PhasedConv(nn.Module):
 
 
 def lowered(module: Module) -> Module:
-    """Returns a copy of `module` in which every decoder's stages that change the width are `LoweredUpsample`, and its
-    matting head is a `PhasedConv`."""
+    """Returns a copy of `module` with less to compute: in every decoder the stages that change the width and the
+    matting head, in every object transformer the attention between queries and tokens."""
     module = deepcopy(module)
-    for decoder in module.modules():
-        if isinstance(decoder, MaskDecoder):
-            projects = decoder.decoder_feat_proc.transforms
-            for name, project in zip(("up_16_8", "up_8_4", "up_4_2", "up_2_1"), projects, strict=True):
-                stage = getattr(decoder, name)
-                if isinstance(stage, Upsample) and isinstance(project, nn.Conv2d) and stage.out_conv.downsample:
-                    setattr(decoder, name, LoweredUpsample(stage, project, stage.out_conv.downsample))
-            if isinstance(decoder.pred_mat, nn.Conv2d):
-                decoder.pred_mat = PhasedConv(decoder.pred_mat)
+    for part in [*module.modules()]:
+        match part:
+            case MaskDecoder():
+                _lower_decoder(part)
+            case ReadFromPixel(cross_attn=Attention() as attention):
+                part.cross_attn = FromFew(attention)
+            case ReadFromQuery(cross_attn=Attention() as attention):
+                part.cross_attn = OverFew(attention)
     return module
+
+
+def _lower_decoder(decoder: MaskDecoder) -> None:
+    projects = decoder.decoder_feat_proc.transforms
+    for name, project in zip(("up_16_8", "up_8_4", "up_4_2", "up_2_1"), projects, strict=True):
+        stage = getattr(decoder, name)
+        if isinstance(stage, Upsample) and isinstance(project, nn.Conv2d) and stage.out_conv.downsample:
+            setattr(decoder, name, LoweredUpsample(stage, project, stage.out_conv.downsample))
+    if isinstance(decoder.pred_mat, nn.Conv2d):
+        decoder.pred_mat = PhasedConv(decoder.pred_mat)
 
 
 def _doubled(x: Tensor) -> Tensor:

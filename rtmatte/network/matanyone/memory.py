@@ -18,6 +18,7 @@ from rtmatte.network.matanyone.tokens import to_map, to_tokens
 Read = Literal["topk", "full"]
 
 TOP_K = 30
+UNREACHABLE = -1e30  # a similarity: its share of a softmax is 0, and what is added to it is lost
 
 # Similarities held at a time: a whole frame's at 1280x720 with five slots (259 MB), a fifth of one's at 1920x1080.
 MOST_SIMILARITIES = 2**26
@@ -54,7 +55,7 @@ class MemoryReader(nn.Module):
         remembered = _remembered(bank)
         weigh = self._best if self.read == "topk" else self._all
         read = [
-            weigh(_masked(query @ remembered, bank.valid)).to(value_BNC.dtype) @ value_BNC
+            weigh(query @ remembered).to(value_BNC.dtype) @ value_BNC
             for query in torch.split(query_BPC, math.ceil(tokens / pieces), dim=1)
         ]
         return to_map(torch.cat(read, dim=1), height, width)
@@ -68,26 +69,25 @@ class MemoryReader(nn.Module):
 
 
 def _query(key_BPC: Tensor, selection_BPC: Tensor) -> Tensor:
-    """Returns the frame's side [B,P,2*64+1] of the product that is the similarity."""
+    """Returns the frame's side [B,P,2*64+2] of the product that is the similarity."""
     weighted = selection_BPC * key_BPC
-    return torch.cat([selection_BPC, weighted, (weighted * key_BPC).sum(-1, keepdim=True)], dim=-1)
+    square = (weighted * key_BPC).sum(-1, keepdim=True)
+    return torch.cat([selection_BPC, weighted, square, torch.ones_like(square)], dim=-1)
 
 
 def _remembered(bank: Bank) -> Tensor:
-    """Returns the bank's side [B,2*64+1,N]: with `_query`, minus the selection-weighted squared distance times the
-    stored token's shrinkage over sqrt(64). The square is multiplied out, so that it is one matrix product."""
-    key_BNC = bank.key.flatten(1, 2).float()
-    terms = torch.cat([-key_BNC.square(), 2 * key_BNC, -torch.ones_like(key_BNC[..., :1])], dim=-1)
-    return (terms * (bank.shrinkage.flatten(1)[..., None] / 8)).transpose(1, 2)
+    """Returns the bank's side [B,2*64+2,N]: with `_query`, minus the selection-weighted squared distance times the
+    stored token's shrinkage over sqrt(64). The square is multiplied out, so that it is one matrix product.
 
-
-def _masked(similarity_BQN: Tensor, valid_BT: Tensor) -> Tensor:
-    """Returns the similarity with the lowest finite number in invalid slots: a softmax is then finite even where
-    no slot is valid."""
-    rows, queries, _ = similarity_BQN.shape
-    by_slot = similarity_BQN.reshape(rows, queries, valid_BT.shape[1], -1)
-    lowest = torch.finfo(similarity_BQN.dtype).min
-    return torch.where(valid_BT[:, None, :, None] > 0.5, by_slot, lowest).flatten(2)
+    Tokens of invalid slots are out of reach, whatever these hold; where no slot is valid all are alike, and a softmax
+    is finite even so.
+    """
+    used_BT11 = bank.valid[:, :, None, None] > 0.5
+    key_BNC = torch.where(used_BT11, bank.key, 0).flatten(1, 2).float()
+    shrinkage_BN1 = torch.where(used_BT11, bank.shrinkage[..., None], 8).flatten(1, 2)
+    hidden_BN1 = torch.where(used_BT11, 0.0, UNREACHABLE).expand(*bank.shrinkage.shape, 1).flatten(1, 2)
+    terms = torch.cat([-key_BNC.square(), 2 * key_BNC, -torch.ones_like(hidden_BN1), hidden_BN1], dim=-1)
+    return (terms * (shrinkage_BN1 / 8)).transpose(1, 2)
 
 
 class ChangePredictor(nn.Module):

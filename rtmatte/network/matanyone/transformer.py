@@ -50,7 +50,7 @@ class ReadFromPixel(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.cross_attn = Attention(channels)
+        self.cross_attn: nn.Module = Attention(channels)
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, query: Tensor, query_pe: Tensor, pixel: Tensor, pixel_pe: Tensor, blocked: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class ReadFromQuery(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.cross_attn = Attention(channels)
+        self.cross_attn: nn.Module = Attention(channels)
 
     def forward(self, pixel: Tensor, pixel_pe: Tensor, query: Tensor, query_pe: Tensor) -> Tensor:
         seen: Tensor = self.cross_attn(pixel + pixel_pe, query + query_pe, query)
