@@ -7,7 +7,7 @@ measured. In the order of what they cost they are then put together, as many as 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from math import prod
@@ -33,8 +33,9 @@ CHECK_CALLS, CHECK_EVERY = 20, 2  # a seed, settling, ordinary frames, stores, f
 MADE = 24  # made pictures that ranges are taken of; as many calls as of the clip are checked of those that follow
 ROOM = 0.95  # of the tolerance is what a choice may be expected to be off by: on other pictures it is off by more
 RANKED = 4  # every so many calls serve to rank the blocks: some twenty graphs are made and run for that
-PICTURE = 16  # channels: a convolution that takes fewer sees the picture, for which float32 has a way of its own
+FEW = 16  # channels: a convolution that takes no more is as fast in float32, where a sum that follows is part of it
 A_NUMBER = 50  # products of float32 take as long as bringing a number into int8 or out of it
+PARTS = 4  # convolutions of a block that are tried one by one
 LEAST = 3e-3  # of the products: trying a block that saves fewer takes longer than it is worth
 
 
@@ -78,13 +79,20 @@ def tolerance_of(within: float) -> Tolerance:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Convolutions that are in int8 together or not at all: those of one module's branches, or one 1x1 by itself."""
+    """Convolutions that are in int8 together or not at all: those of one module's branches, or one 1x1 by itself.
+
+    Those that take few channels are apart from the others.
+    """
 
     name: str
-    convolutions: tuple[str, ...]
-    products: int  # of a step
-    saved: int  # of those, less what rounding the maps costs, of which others that take them bear a part
+    convolutions: Mapping[str, int]  # the products of a step by name
+    saved: int  # of the products, less what rounding the maps costs, of which others that take them bear a part
     seen: bool  # whether a step's own alpha depends on it; else only the next state does
+
+    @property
+    def products(self) -> int:
+        """Of a step, of all of its convolutions."""
+        return sum(self.convolutions.values())
 
     @property
     def worth(self) -> bool:
@@ -103,8 +111,11 @@ def blocks_of(plain: ModelProto) -> list[Block]:
     def products(convolution: NodeProto) -> int:
         return prod(sizes[convolution.input[1]][1:]) * prod(shapes[convolution.output[0]])
 
+    def takes_few(convolution: NodeProto) -> bool:
+        return sizes[convolution.input[1]][1] <= FEW
+
     def saved(convolution: NodeProto) -> int:
-        if sizes[convolution.input[1]][1] < PICTURE:
+        if takes_few(convolution):
             return 0
         source, result = convolution.input[0], convolution.output[0]
         numbers = prod(shapes[source]) // takers[source] + prod(shapes[result])
@@ -113,12 +124,12 @@ def blocks_of(plain: ModelProto) -> list[Block]:
     members: dict[str, list[NodeProto]] = defaultdict(list)
     for node in plain.graph.node:
         if node.op_type == "Conv":
-            members[_block(node.input[1], sizes[node.input[1]][2:])].append(node)
+            name = _block(node.input[1], sizes[node.input[1]][2:])
+            members[f"{name} of few channels" if takes_few(node) else name].append(node)
     return [
         Block(
             name,
-            tuple(node.name for node in nodes),
-            sum(map(products, nodes)),
+            {node.name: products(node) for node in nodes},
             sum(map(saved, nodes)),
             any(node.name in before_alpha for node in nodes),
         )
@@ -146,35 +157,61 @@ def choose(quantiser: Quantiser, calls: Sequence[Recorded], tolerance: Tolerance
     """Returns the choice that brings the steps of `calls` within `tolerance` with most of the arithmetic in int8.
 
     It is as many of the blocks, cheapest first, as leave the error that is measured within the tolerance, and the one
-    to be expected within a part of it. On untrained weights half of a mean is that of one call in ten, in which a token
-    changes sides, by chance; so what is expected is the error of most calls, and for every comparison that is expected
-    to turn what one costs.
+    to be expected within a part of it; then each of the others, and of the first of them each convolution, that still
+    does. On untrained weights half of a mean is that of one call in ten, in which a token changes sides, by chance; so
+    what is expected is the error of most calls, and for every comparison that is expected to turn what one costs.
     """
     blocks = blocks_of(quantiser.plain)
-    total = sum(block.products for block in blocks)
+    products = {name: count for block in blocks for name, count in block.convolutions.items()}
+    total = sum(products.values())
     few = calls[-1::-RANKED][::-1]
     comparisons = Comparisons(quantiser.plain, few)
 
-    def tried(taken: Collection[Block], on: Sequence[Recorded] = calls) -> Choice:
-        floating = frozenset(name for block in blocks if block not in taken for name in block.convolutions)
-        share = sum(block.products for block in taken) / total
+    def tried(*taken: str, on: Sequence[Recorded] = calls) -> Choice:
+        floating = frozenset(products.keys() - set(taken))
+        share = sum(products[name] for name in taken) / total
         draft = quantiser.draft(floating=floating)
         return Choice(floating, share, measure_calls(OrtEngine(draft), on), comparisons.turned(draft))
 
     worthy = [block for block in blocks if block.worth]
-    best = tried(worthy)
+    best = tried(*names_of(worthy))
     if best.drift.within(tolerance):
         return best
     a_turn = max(0.0, best.drift.mean - best.usual) / best.turned if best.turned else 0.0
-    free = [block for block in worthy if not block.seen]
+    free = [*names_of(block for block in worthy if not block.seen)]
     candidates = [block for block in worthy if block.seen and block.saved >= LEAST * total]
-    alone = {block.name: tried([block], few) for block in candidates}
+    alone = {block.name: tried(*block.convolutions, on=few) for block in candidates}
     ranked = by_cost(candidates, {name: one.usual + a_turn * one.turned for name, one in alone.items()})
-    for count in range(len(ranked), -1, -1):
-        best = tried([*free, *ranked[:count]])
-        if best.drift.within(tolerance) and best.usual + a_turn * best.turned <= ROOM * tolerance.mean:
-            break
+
+    def fits(choice: Choice) -> bool:
+        return choice.drift.within(tolerance) and choice.usual + a_turn * choice.turned <= ROOM * tolerance.mean
+
+    best, dear = tried(*free, *names_of(ranked)), list[Block]()
+    while ranked and not fits(best):
+        dear.append(ranked.pop())
+        best = tried(*free, *names_of(ranked))
+    taken = [*free, *names_of(ranked)]
+    for part in _parts(dear[::-1]):
+        more = tried(*taken, *part)
+        if fits(more):
+            best = more
+            taken += part
     return best
+
+
+def names_of(blocks: Iterable[Block]) -> Iterator[str]:
+    """Yields the names of the convolutions of blocks."""
+    return chain.from_iterable(block.convolutions for block in blocks)
+
+
+def _parts(dear: Sequence[Block]) -> Iterator[tuple[str, ...]]:
+    """Yields what may still have room where the first of these blocks, cheapest first, had none: its convolutions each
+    by itself, where they are a few, and the others."""
+    for block in dear[:1]:
+        if 1 < len(block.convolutions) <= PARTS:
+            yield from ((name,) for name in block.convolutions)
+    for block in dear[1:]:
+        yield tuple(block.convolutions)
 
 
 def by_cost(blocks: Iterable[Block], errors: Mapping[str, float]) -> list[Block]:

@@ -24,11 +24,13 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from export.comparisons import nodes_before
+from export.products import in_int8, multiply_out, spare_sums
 from export.rehearsal import Recorded
 from export.rounding import correlations, rounded
 from export.scaling import ChannelRanges, Ranges, Scales, Scaling, keep_blocked, maker_of, scale_channels
 from rtmatte.backends.ort import OrtEngine
-from rtmatte.contract import METADATA_KEY
+from rtmatte.contract import ALPHA, METADATA_KEY
 from rtmatte.engine import self_test
 from rtmatte.errors import BackendMissing, ModelError
 from rtmatte.graph import DOMAINS, read_step_contract
@@ -71,6 +73,7 @@ class Quantiser:
         quant_pre_process(graph, self._plain, skip_symbolic_shape=True)  # weights become constants, shapes are noted
         self._weights: dict[str, Weights] = {}  # by the names of their convolutions
         self.plain = onnx.load(self._plain)
+        self._seen = nodes_before(self.plain, ALPHA)
         self._calls, self._samples, self._ranges = calls, list[dict[str, Array]](), Ranges()
 
     def __enter__(self) -> Self:
@@ -103,12 +106,14 @@ class Quantiser:
             self._calibrate()
         self._quantise(path, floating)
         model = onnx.load(path)
+        whole = spare_sums(model, self._seen)
         _spare_floats(model)
         made = {output: node for node in model.graph.node for output in node.output}
-        in_int8 = [node for node in model.graph.node if _in_int8(node, made)]
-        scaling = scale_channels(model, [node.name for node in in_int8], self._ranges)
-        self._round(in_int8, scaling)
-        self._place(model, in_int8, scaling)
+        convolutions = [node for node in model.graph.node if in_int8(node, made)]
+        scaling = scale_channels(model, [node.name for node in convolutions], self._ranges)
+        self._round(convolutions, scaling)
+        self._place(model, convolutions, scaling)
+        multiply_out(model, whole)
         keep_blocked(model)
         whole = ONNXModel(model)
         whole.topological_sort()
@@ -204,7 +209,7 @@ def _spare_floats(model: ModelProto) -> None:
     """Gives all but convolutions in int8 what came before a rounding that only those need: sums of residuals, say."""
     made = {output: node for node in model.graph.node for output in node.output}
     for node in model.graph.node:
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear") or _in_int8(node, made):
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") or in_int8(node, made):
             continue
         for index, name in enumerate(node.input):
             node.input[index] = _before_rounding(name, made)
@@ -216,7 +221,7 @@ def _before_rounding(name: str, made: Mapping[str, NodeProto]) -> str:
     fine = made.get(coarse.input[0]) if coarse is not None and coarse.op_type == "DequantizeLinear" else None
     if fine is None or fine.op_type != "QuantizeLinear":
         return name
-    return name if _in_int8(maker_of(fine.input[0], made), made) else fine.input[0]
+    return name if in_int8(maker_of(fine.input[0], made), made) else fine.input[0]
 
 
 def _scaled(node: NodeProto, weight: Array, scale: Scales) -> tuple[Array, NDArray[np.float64]]:
@@ -229,11 +234,6 @@ def _scaled(node: NodeProto, weight: Array, scale: Scales) -> tuple[Array, NDArr
 
 def _groups(convolution: NodeProto) -> int:
     return next((int(a.i) for a in convolution.attribute if a.name == "group"), 1)
-
-
-def _in_int8(node: NodeProto, made: Mapping[str, NodeProto]) -> bool:
-    """Returns whether a node is a convolution in int8: its weight is kept so."""
-    return node.op_type == "Conv" and node.input[1] in made and made[node.input[1]].op_type == "DequantizeLinear"
 
 
 class _Reader:

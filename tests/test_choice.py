@@ -38,7 +38,7 @@ def one_convolution(weight: Sequence[int], taken: Sequence[int], given: Sequence
 
 def test_blocks_are_taken_by_what_they_cost_for_what_they_save() -> None:
     rows = {"dear": (100, 9e-3), "small": (1, 2e-3), "cheap": (100, 3e-3)}
-    blocks = [Block(name, (name,), saved, saved, seen=True) for name, (saved, _) in rows.items()]
+    blocks = [Block(name, {name: saved}, saved, seen=True) for name, (saved, _) in rows.items()]
 
     ordered = by_cost(blocks, {name: error for name, (_, error) in rows.items()})
 

@@ -9,7 +9,8 @@ from torch import nn
 from rtmatte.network.matanyone.decoder import MaskDecoder
 from rtmatte.network.matanyone.encoder import Features
 from rtmatte.network.matanyone.lowered_attention import FromFew, OverFew
-from rtmatte.network.matanyone.lowering import LoweredUpsample, PhasedConv, lowered
+from rtmatte.network.matanyone.lowering import LoweredSummarizer, LoweredUpsample, PhasedConv, lowered
+from rtmatte.network.matanyone.summary import ObjectSummarizer
 from rtmatte.network.matanyone.transformer import Attention, ObjectTransformer
 
 SHAPES = ((1024, 2, 3), (512, 4, 6), (256, 8, 12), (64, 16, 24), (3, 32, 48))  # f16 .. f1
@@ -62,13 +63,11 @@ def test_attention_that_projects_few_gives_what_all_projected_give(many: str) ->
 
     with torch.inference_mode():
         if many == "keys":
-            given = (few, tokens + 1, tokens, blocked)
-            found = FromFew(attention)(*given)
+            found, expected = (part(few, tokens + 1, tokens, blocked) for part in (FromFew(attention), attention))
         else:
-            given = (tokens, few + 1, few)
-            found = OverFew(attention)(*given)
+            found, expected = (part(tokens, few + 1, few) for part in (OverFew(attention), attention))
 
-        torch.testing.assert_close(found, attention(*given), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_lowered_transformer_gives_the_same_readout() -> None:
@@ -88,6 +87,24 @@ def test_attention_between_queries_and_tokens_is_lowered_once_in_a_copy() -> Non
 
     twice = lowered(lowered(transformer))
 
-    assert [type(block.read_from_pixel.cross_attn) for block in twice.blocks] == [FromFew] * 3
-    assert [type(block.read_from_query.cross_attn) for block in twice.blocks] == [OverFew] * 3
+    assert [type(part) for part in twice.modules() if isinstance(part, FromFew | OverFew)] == [FromFew, OverFew] * 3
     assert not any(isinstance(part, FromFew | OverFew) for part in transformer.modules())
+
+
+def test_a_lowered_summariser_gives_the_same_sums() -> None:
+    torch.manual_seed(0)
+    summarizer = ObjectSummarizer().eval()
+    value, alpha = torch.randn(2, 256, 4, 6), torch.rand(2, 1, 4, 6)
+    position = summarizer.pos_enc.table(4, 6)
+
+    with torch.inference_mode():
+        found = LoweredSummarizer(summarizer)(value, alpha, position)
+
+        torch.testing.assert_close(found, summarizer(value, alpha, position), rtol=1e-4, atol=1e-4)
+
+
+def test_the_summariser_of_a_network_is_lowered_in_a_copy() -> None:
+    network = nn.Sequential(ObjectSummarizer())
+
+    assert isinstance(lowered(network)[0], LoweredSummarizer)
+    assert isinstance(network[0], ObjectSummarizer)

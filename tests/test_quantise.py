@@ -16,8 +16,8 @@ from export import scaling
 from export.__main__ import main
 from export.check import Tolerance
 from export.choice import (
+    FEW,
     ONE_STEP_IN_INT8,
-    PICTURE,
     blocks_of,
     choose,
     measure_calls,
@@ -201,10 +201,11 @@ def test_blocks_are_branches_or_single_1x1_and_say_what_they_save_and_whether_an
     assert {block.worth for block in blocks} == {True, False}
     for block in blocks:
         shapes = [sizes[weights[name]] for name in block.convolutions]
-        if not block.name.endswith(" branch") and shapes[0][2:] == (1, 1):
+        if " branch" not in block.name and shapes[0][2:] == (1, 1):
             assert len(shapes) == 1
         assert block.saved < block.products or not block.worth
-        assert not block.worth or max(inputs for _, inputs, *_ in shapes) >= PICTURE
+        assert not block.worth or all(inputs > FEW for _, inputs, *_ in shapes)
+        assert len({inputs > FEW for _, inputs, *_ in shapes}) == 1
 
 
 def test_a_tolerance_that_int8_exceeds_is_met_by_leaving_convolutions_out(graph: Path) -> None:

@@ -7,7 +7,8 @@ branch sees, which can do with 8 bits.
 
 A convolution to one channel leaves most of a vector unit empty: `PhasedConv` fills it with neighbouring pixels.
 
-Attention between few queries and many tokens need project one of them only: `lowered_attention`.
+Attention between few queries and many tokens need project one of them only: `lowered_attention`. So it is where tokens
+are pooled: what follows the last activation can follow the sum (`LoweredSummarizer`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from torch.nn import functional as F
 
 from rtmatte.network.matanyone.decoder import MaskDecoder, Upsample
 from rtmatte.network.matanyone.lowered_attention import FromFew, OverFew
+from rtmatte.network.matanyone.summary import ObjectSummarizer
+from rtmatte.network.matanyone.tokens import to_tokens
 from rtmatte.network.matanyone.transformer import Attention, ReadFromPixel, ReadFromQuery
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -67,10 +70,35 @@ class PhasedConv(nn.Module):
         return F.pixel_shuffle(self.phases(x), PHASES)
 
 
+class LoweredSummarizer(nn.Module):
+    """An `ObjectSummarizer` of two products by every token instead of five; takes and gives what that does.
+
+    Its first three are one; that of the features follows the weighted sums, of 16 rows.
+    """
+
+    def __init__(self, summarizer: ObjectSummarizer) -> None:
+        super().__init__()
+        features, self.pooled = _layers(summarizer.feature_pred)
+        weights, self.shares = _layers(summarizer.weights_pred)
+        self.placed = _beside(features, weights)
+        self.hidden = _after(self.placed, summarizer.input_proj)
+
+    def forward(self, value: Tensor, alpha: Tensor, position_PC: Tensor) -> Tensor:
+        placed_P2C = F.linear(position_PC, self.placed.weight)  # of constants
+        features_BPC, weights_BPC = F.relu(self.hidden(to_tokens(value)) + placed_P2C).chunk(2, dim=-1)
+        weight_BQP = ObjectSummarizer.over_both(self.shares(weights_BPC).sigmoid(), alpha)
+        total_BQ1 = weight_BQP.sum(-1, keepdim=True)
+        sums = F.linear(weight_BQP @ features_BPC, self.pooled.weight) + total_BQ1 * self.pooled.bias
+        return torch.cat([sums, total_BQ1], dim=-1)
+
+
 def lowered(module: Module) -> Module:
     """Returns a copy of `module` with less to compute: in every decoder the stages that change the width and the
-    matting head, in every object transformer the attention between queries and tokens."""
+    matting head, in every object transformer the attention between queries and tokens, and the object summariser."""
     module = deepcopy(module)
+    for name, part in [*module.named_modules()]:
+        if isinstance(part, ObjectSummarizer) and name:
+            module.set_submodule(name, LoweredSummarizer(part))
     for part in [*module.modules()]:
         match part:
             case MaskDecoder():
@@ -111,3 +139,29 @@ def _parted(project: nn.Conv2d, downsample: nn.Conv2d) -> tuple[nn.Conv2d, nn.Co
     merged.weight.copy_((outer @ project.weight.flatten(1).double())[..., None, None])
     merged.bias.copy_(outer @ project.bias.double() + downsample.bias.double())
     return shortcut, merged
+
+
+def _layers(predictor: nn.Sequential) -> tuple[nn.Linear, nn.Linear]:
+    """Returns the first and the last of a predictor's two layers."""
+    first, _, last = predictor
+    assert isinstance(first, nn.Linear)
+    assert isinstance(last, nn.Linear)
+    return first, last
+
+
+@torch.no_grad()
+def _beside(one: nn.Linear, other: nn.Linear) -> nn.Linear:
+    """Returns one projection that gives what two give of the same, one after the other."""
+    both = nn.Linear(one.in_features, one.out_features + other.out_features)
+    both.weight.copy_(torch.cat([one.weight, other.weight]))
+    both.bias.copy_(torch.cat([one.bias, other.bias]))
+    return both
+
+
+@torch.no_grad()
+def _after(last: nn.Linear, first: nn.Linear) -> nn.Linear:
+    """Returns one projection that gives what `last` gives of what `first` gives, multiplied out in float64."""
+    joined = nn.Linear(first.in_features, last.out_features)
+    joined.weight.copy_(last.weight.double() @ first.weight.double())
+    joined.bias.copy_(last.weight.double() @ first.bias.double() + last.bias.double())
+    return joined

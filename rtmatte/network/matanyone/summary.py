@@ -29,12 +29,20 @@ class ObjectSummarizer(nn.Module):
         `value` is [B,256,h,w], `alpha` [B,1,h,w], `position_PC` is `pos_enc.table(h, w)`.
         """
         x = self.input_proj(to_tokens(value)) + position_PC
+        weight_BQP = self.over_both(self.weights_pred(x).sigmoid(), alpha)
+        sums = weight_BQP @ self.feature_pred(x)
+        return torch.cat([sums, weight_BQP.sum(-1, keepdim=True)], dim=-1)
+
+    @staticmethod
+    def over_both(share_BPQ: Tensor, alpha: Tensor) -> Tensor:
+        """Returns weights [B,16,P]: the first half of the shares over the foreground, the others over the background.
+
+        `alpha` is [B,1,h,w].
+        """
         foreground_BP1 = to_tokens(alpha)
         half = (-1, -1, QUERIES // 2)
         area_BPQ = torch.cat([foreground_BP1.expand(half), (1 - foreground_BP1).expand(half)], dim=-1)
-        weight_BQP = (self.weights_pred(x).sigmoid() * area_BPQ).transpose(1, 2)
-        sums = weight_BQP @ self.feature_pred(x)
-        return torch.cat([sums, weight_BQP.sum(-1, keepdim=True)], dim=-1)
+        return (share_BPQ * area_BPQ).transpose(1, 2)
 
 
 def add_compensated(total: Tensor, carry: Tensor, term: Tensor) -> tuple[Tensor, Tensor]:
