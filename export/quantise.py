@@ -25,6 +25,7 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from export.comparisons import nodes_before
+from export.conditional import skip_unchosen
 from export.products import in_int8, multiply_out, spare_sums
 from export.rehearsal import Recorded
 from export.rounding import correlations, rounded
@@ -115,9 +116,10 @@ class Quantiser:
         self._place(model, convolutions, scaling)
         multiply_out(model, whole)
         keep_blocked(model)
-        whole = ONNXModel(model)
-        whole.topological_sort()
-        whole.clean_initializers()
+        ordered = ONNXModel(model)
+        ordered.topological_sort()
+        ordered.clean_initializers()
+        skip_unchosen(model)
         foreign = [entry for entry in model.opset_import if entry.domain not in DOMAINS]
         for entry in foreign:  # the optimiser lists every domain it knows; no node is of one
             model.opset_import.remove(entry)
