@@ -105,6 +105,7 @@ def _pays(node: NodeProto, weight: tuple[int, ...], given: tuple[int, ...]) -> b
         prod(weight[1:]) >= PRODUCTS
         and prod(given) <= NUMBERS
         and attributes.get("group", 1) == 1
+        and all(size % 2 for size in kernel)
         and {*attributes.get("strides", ()), *attributes.get("dilations", ())} <= {1}
         and [*attributes.get("pads", (0,) * 4)] == [size // 2 for size in (*kernel, *kernel)]
     )

@@ -112,6 +112,7 @@ def test_rounded_sums_differ_from_whole_ones() -> None:
         pytest.param(one((1, 1)), id="few products a number"),
         pytest.param(one((3, 3), zero=0), id="a relu in the rounding"),
         pytest.param(one((3, 3), group=1, dilations=[2, 2]), id="dilated"),
+        pytest.param(one((2, 2)), id="an even window"),
         pytest.param(one((3, 3), strides=[2, 2]), id="in strides"),
     ],
 )
