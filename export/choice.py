@@ -14,13 +14,13 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-from onnx import ModelProto, NodeProto, shape_inference
+from onnx import ModelProto, NodeProto
 
 from export.check import Drift, Startable, Tolerance, drift_of, error_of
-from export.comparisons import Comparisons, nodes_before
+from export.comparisons import Comparisons
 from export.quantise import Quantiser
 from export.rehearsal import Recorded, Recorder, improvise, rehearse
-from export.scaling import shape_of
+from export.wiring import nodes_before, shapes
 from rtmatte.backends.ort import OrtEngine
 from rtmatte.contract import ALPHA, FRAME, GATES, MASK, Gates
 from rtmatte.engine import open_engine
@@ -102,14 +102,13 @@ class Block:
 
 def blocks_of(plain: ModelProto) -> list[Block]:
     """Returns the blocks of a graph in its order; its shapes are static, its weights constants named as in PyTorch."""
-    graph = shape_inference.infer_shapes(plain).graph
-    shapes = {value.name: shape_of(value) for value in (*graph.value_info, *graph.input, *graph.output)}
+    known = shapes(plain)
     sizes: dict[str, tuple[int, ...]] = {tensor.name: tuple(tensor.dims) for tensor in plain.graph.initializer}
     takers = Counter(node.input[0] for node in plain.graph.node if node.op_type == "Conv")
     before_alpha = nodes_before(plain, ALPHA)
 
     def products(convolution: NodeProto) -> int:
-        return prod(sizes[convolution.input[1]][1:]) * prod(shapes[convolution.output[0]])
+        return prod(sizes[convolution.input[1]][1:]) * prod(known[convolution.output[0]])
 
     def takes_few(convolution: NodeProto) -> bool:
         return sizes[convolution.input[1]][1] <= FEW
@@ -118,7 +117,7 @@ def blocks_of(plain: ModelProto) -> list[Block]:
         if takes_few(convolution):
             return 0
         source, result = convolution.input[0], convolution.output[0]
-        numbers = prod(shapes[source]) // takers[source] + prod(shapes[result])
+        numbers = prod(known[source]) // takers[source] + prod(known[result])
         return products(convolution) - A_NUMBER * numbers
 
     members: dict[str, list[NodeProto]] = defaultdict(list)

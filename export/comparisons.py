@@ -17,6 +17,7 @@ from onnx import ModelProto, numpy_helper
 
 from export.observed import Observed
 from export.rehearsal import Recorded
+from export.wiring import nodes_before
 from rtmatte.step import Array
 
 COMPARING = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
@@ -70,15 +71,3 @@ def _limits(model: ModelProto) -> dict[str, float]:
         if node.op_type in COMPARING and node.input[1] in constants
         if not convolutions.isdisjoint(nodes_before(model, node.input[0]))
     }
-
-
-def nodes_before(model: ModelProto, result: str) -> set[str]:
-    """Returns the names of the nodes that a result depends on."""
-    made = {output: node for node in model.graph.node for output in node.output}
-    waiting, found = [result], set()
-    while waiting:
-        node = made.get(waiting.pop())
-        if node is not None and node.name not in found:
-            found.add(node.name)
-            waiting.extend(node.input)
-    return found

@@ -6,13 +6,9 @@ processor, MatAnyone's update of the sensory state for remembered frames, one in
 
 from __future__ import annotations
 
-from collections import defaultdict
-
-import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from export.comparisons import nodes_before
-from export.scaling import shape_of
+from export.wiring import nodes_before, shapes, takers
 
 
 def skip_unchosen(model: ModelProto) -> None:
@@ -21,34 +17,30 @@ def skip_unchosen(model: ModelProto) -> None:
     The Where stays, for the rows. Its condition has to be the inputs' alone, such as a gate's. `model` is in order, its
     shapes are static and its maps float32; it stays in order.
     """
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    shapes = {value.name: shape_of(value) for value in (*inferred.value_info, *inferred.input, *inferred.output)}
+    known = shapes(model)
     convolutions = {node.name for node in model.graph.node if node.op_type == "Conv"}
     for where in [node for node in model.graph.node if node.op_type == "Where"]:
         condition, chosen, other = where.input
-        alike = len(shapes.get(chosen, ())) > 0 and shapes[chosen] == shapes.get(other)
+        alike = len(known.get(chosen, ())) > 0 and known[chosen] == known.get(other)
         if not alike or convolutions & nodes_before(model, condition):
             continue
         idle = _only_for(model, where, chosen)
         if convolutions & {node.name for node in idle}:
-            _branch(model, where, idle, shapes[chosen])
+            _branch(model, where, idle, known[chosen])
 
 
 def _only_for(model: ModelProto, where: NodeProto, chosen: str) -> list[NodeProto]:
     """Returns the nodes, in order, whose results `where` alone needs, as its chosen side."""
-    users: dict[str, list[NodeProto]] = defaultdict(list)
-    for node in model.graph.node:
-        for name in node.input:
-            users[name].append(node)
+    taken_by = takers(model)
     results = {value.name for value in model.graph.output}
     found: dict[str, NodeProto] = {}  # by name
     needed = {chosen}
     for node in reversed(model.graph.node):
-        takers = [(taker.name, name) for name in node.output for taker in users[name]]
+        given = [(taker.name, name) for name in node.output for taker in taken_by[name]]
         if (
             needed.intersection(node.output)
             and results.isdisjoint(node.output)
-            and all(taker in found or (taker, name) == (where.name, chosen) for taker, name in takers)
+            and all(taker in found or (taker, name) == (where.name, chosen) for taker, name in given)
         ):
             found[node.name] = node
             needed.update(node.input)

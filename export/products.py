@@ -8,17 +8,15 @@ the input out and to turn four bytes a number instead of one. Where few products
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import product
 from math import prod
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from export.scaling import shape_of
+from export.wiring import makers, shapes, takers
 from rtmatte.step import Array
 
 PRODUCTS = 1024  # of a number: fewer are not worth the layout
@@ -31,11 +29,7 @@ def spare_sums(model: ModelProto, among: Collection[str]) -> frozenset[str]:
     Returns the names of these convolutions, which are then for `multiply_out`. `model` holds roundings as pairs of
     QuantizeLinear and DequantizeLinear.
     """
-    users: dict[str, list[NodeProto]] = defaultdict(list)
-    for node in model.graph.node:
-        for name in node.input:
-            users[name].append(node)
-    spared = [*_spared(model, users, among)]
+    spared = [*_spared(model, among)]
     for node, coarse, fine in spared:
         node.output[0] = fine.output[0]
         model.graph.node.remove(coarse)
@@ -48,15 +42,14 @@ def multiply_out(model: ModelProto, names: Collection[str]) -> None:
 
     Nodes are added at the graph's end, out of order.
     """
-    made = {output: node for node in model.graph.node for output in node.output}
+    made = makers(model)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    shapes = {value.name: shape_of(value) for value in (*graph.value_info, *graph.output)}
+    known = shapes(model)
     for node in [node for node in model.graph.node if node.name in names]:
         built = _Built(model, node.name)
         codes, _, zero = made[node.input[0]].input
         weight, steps = (numpy_helper.to_array(tensors[name]) for name in made[node.input[1]].input[:2])
-        batch, channels, height, width = shapes[node.output[0]]
+        batch, channels, height, width = known[node.output[0]]
         rows = built.node("Transpose", codes, perm=[0, 2, 3, 1])
         rows = _unfolded(built, rows, zero, weight.shape[2:], (height, width))
         rows = built.node("Reshape", rows, built.constant(np.array([batch * height * width, prod(weight.shape[1:])])))
@@ -75,20 +68,18 @@ def in_int8(node: NodeProto, made: Mapping[str, NodeProto]) -> bool:
     return node.op_type == "Conv" and node.input[1] in made and made[node.input[1]].op_type == "DequantizeLinear"
 
 
-def _spared(
-    model: ModelProto, users: Mapping[str, Sequence[NodeProto]], among: Collection[str]
-) -> Iterator[tuple[NodeProto, NodeProto, NodeProto]]:
+def _spared(model: ModelProto, among: Collection[str]) -> Iterator[tuple[NodeProto, NodeProto, NodeProto]]:
     """Yields the convolutions whose rounding is for nothing, each with the pair that is this rounding."""
-    made = {output: node for node in model.graph.node for output in node.output}
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    shapes = {value.name: shape_of(value) for value in (*graph.value_info, *graph.output)}
+    users = takers(model)
+    made = makers(model)
+    known = shapes(model)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.name not in among or not in_int8(node, made):
             continue
         weight = tuple(tensors[made[node.input[1]].input[0]].dims)
         pair = _rounding(node, users)
-        if pair is None or not _pays(node, weight, shapes[node.output[0]]):
+        if pair is None or not _pays(node, weight, known[node.output[0]]):
             continue
         coarse, fine = pair
         a_relu = not numpy_helper.to_array(tensors[coarse.input[2]]).any()  # became the rounding's lower end

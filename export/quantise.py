@@ -24,12 +24,12 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from export.comparisons import nodes_before
 from export.conditional import skip_unchosen
 from export.products import in_int8, multiply_out, spare_sums
 from export.rehearsal import Recorded
 from export.rounding import correlations, rounded
 from export.scaling import ChannelRanges, Ranges, Scales, Scaling, keep_blocked, maker_of, scale_channels
+from export.wiring import makers, nodes_before
 from rtmatte.backends.ort import OrtEngine
 from rtmatte.contract import ALPHA, METADATA_KEY
 from rtmatte.engine import self_test
@@ -109,7 +109,7 @@ class Quantiser:
         model = onnx.load(path)
         whole = spare_sums(model, self._seen)
         _spare_floats(model)
-        made = {output: node for node in model.graph.node for output in node.output}
+        made = makers(model)
         convolutions = [node for node in model.graph.node if in_int8(node, made)]
         scaling = scale_channels(model, [node.name for node in convolutions], self._ranges)
         self._round(convolutions, scaling)
@@ -179,7 +179,7 @@ class Quantiser:
 
     def _place(self, model: ModelProto, convolutions: Iterable[NodeProto], scaling: Scaling) -> None:
         """Puts weights and biases in the place of `model`'s, with its outputs divided by their scales and moved."""
-        made = {output: node for node in model.graph.node for output in node.output}
+        made = makers(model)
         tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         plain = {tensor.name: tensor for tensor in self.plain.graph.initializer}
         floats = {node.name: node for node in self.plain.graph.node}
@@ -209,7 +209,7 @@ class Quantiser:
 
 def _spare_floats(model: ModelProto) -> None:
     """Gives all but convolutions in int8 what came before a rounding that only those need: sums of residuals, say."""
-    made = {output: node for node in model.graph.node for output in node.output}
+    made = makers(model)
     for node in model.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear") or in_int8(node, made):
             continue

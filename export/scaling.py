@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from export.observed import Observed
+from export.wiring import makers, shape_of, shapes
 from rtmatte.step import Array
 
 ENDS = ("ReduceMin", "ReduceMax")  # of what a channel takes
@@ -101,15 +102,14 @@ def scale_channels(model: ModelProto, in_int8: Collection[str], ranges: Ranges) 
 class _Scaler:
     def __init__(self, model: ModelProto, in_int8: frozenset[str], ranges: Ranges) -> None:
         self._graph, self._in_int8, self._ranges = model.graph, in_int8, ranges
-        self._made = {output: node for node in model.graph.node for output in node.output}
+        self._made = makers(model)
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         self._users: dict[str, list[tuple[NodeProto, int]]] = defaultdict(list)
         for node in model.graph.node:
             for index, name in enumerate(node.input):
                 self._users[name].append((node, index))
         self._results = {value.name for value in model.graph.output}
-        known = onnx.shape_inference.infer_shapes(model).graph
-        self._shapes = {value.name: shape_of(value) for value in (*known.value_info, *known.input, *known.output)}
+        self._shapes = shapes(model)
         self._scaling = Scaling()
 
     def run(self) -> Scaling:
@@ -194,11 +194,6 @@ def maker_of(name: str, made: Mapping[str, NodeProto]) -> NodeProto:
     return made.get(maker.input[0], maker) if maker.op_type == "Relu" else maker
 
 
-def shape_of(value: ValueInfoProto) -> tuple[int, ...]:
-    """Returns the shape of a tensor of a graph, 0 where it is not known."""
-    return tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim)
-
-
 def keep_blocked(model: ModelProto) -> None:
     """Puts a convolution by 1 before each upsampling that is added to a convolution in float32.
 
@@ -206,10 +201,8 @@ def keep_blocked(model: ModelProto) -> None:
     stays in its blocked layout, and the sum is made within the other convolution: 17 of 259 ms for MatAnyone's decoder
     at 512x288. The node is added at the graph's end, out of order.
     """
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    shapes = {value.name: shape_of(value) for value in graph.value_info}
-    widths = {name: shape[1] for name, shape in shapes.items() if len(shape) == 4}
-    made = {output: node for node in model.graph.node for output in node.output}
+    widths = {name: shape[1] for name, shape in shapes(model).items() if len(shape) == 4}
+    made = makers(model)
     sums = [node for node in model.graph.node if node.op_type == "Add"]
     for total in sums:
         ends = {made[name].op_type: made[name] for name in total.input if name in made}

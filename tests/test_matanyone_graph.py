@@ -22,9 +22,9 @@ from onnx import ModelProto, TensorProto
 
 from export.__main__ import Order, simplified
 from export.check import calls, measure_drift, measure_steps
-from export.scaling import shape_of
 from export.split import SplitEngine, in_onnxruntime
 from export.to_onnx import export_step
+from export.wiring import shape_of
 from rtmatte.backends.eager import EagerEngine
 from rtmatte.backends.ort import OrtEngine
 from rtmatte.clock import ManualClock
